@@ -1,0 +1,55 @@
+# PurpleSky: `make help` lists what there is.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# Nothing phones home, and no tool looks for a newer version of itself.
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export MLFLOW_DISABLE_TELEMETRY := true
+export GX_ANALYTICS_ENABLED := false
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test test-all lint bench ui lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+env: $(STAMP) ## create the environment in .venv from the lock file
+
+$(STAMP): locks/all.txt pyproject.toml bootstrap.sh
+	@PYTHON="$(PYTHON)" ./bootstrap.sh $(VENV) locks/all.txt
+	@touch $@
+
+demo: $(STAMP) ## the whole job offline, in minutes: market, capture, validation, training, gate, dry-run
+	@$(BIN)/purplesky demo
+
+test: $(STAMP) ## the test suite (under 10 minutes on two cores)
+	@$(BIN)/pytest -q -m "not slow"
+
+test-all: $(STAMP) ## the test suite with the long ones
+	@$(BIN)/pytest -q
+
+lint: $(STAMP) ## ruff, mypy --strict, the house plan
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STAMP) ## measure; ONLY=features runs one room's
+	@$(BIN)/python -m tests.bench $(ONLY)
+
+ui: $(STAMP) ## MLflow, Prefect and the reports, on what is in data/ and mlruns/
+	@$(BIN)/purplesky ui
+
+lock: $(STAMP) ## resolve pyproject.toml again, keeping the locked versions where they still fit
+	@$(BIN)/uv pip compile -q pyproject.toml --extra pipeline --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o locks/all.txt
+	@$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 --constraint locks/all.txt \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o locks/executor.txt
+
+clean: ## remove the environment and caches; data/ and mlruns/ stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,289 @@
+"""Settings: one TOML file, overridden by the environment; secrets from the environment only.
+
+Every section is frozen and refuses unknown keys. ``PURPLESKY_RISK__MAX_DRAWDOWN=0.1`` overrides ``max_drawdown`` of
+``[risk]``. Rooms take the sections, or plain values, that they need; no module holds settings of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from market.errors import ConfigError
+
+_TIMEFRAME = re.compile(r"([1-9][0-9]*)([smh])")
+_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000}
+
+
+def timeframe_ms(timeframe: str) -> int:
+    """Length of a bar, in ms: ``"5m"`` is 300,000.
+
+    Raises
+    ------
+    ConfigError
+        It is not a number and one of s, m, h, or does not divide a UTC day.
+    """
+    match = _TIMEFRAME.fullmatch(timeframe)
+    length = int(match[1]) * _UNIT_MS[match[2]] if match else 0
+    if not length or 86_400_000 % length:
+        raise ConfigError(
+            f"timeframe {timeframe!r} is not one", advice="Use one that divides a day: 1m, 5m, 15m, 1h, 4h"
+        )
+    return length
+
+
+def _check_timeframe(value: str) -> str:
+    try:
+        timeframe_ms(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+    return value
+
+
+def _check_symbol(value: str) -> str:
+    if not re.fullmatch(r"[A-Z0-9]{5,24}", value):
+        raise ValueError("a symbol is 5 to 24 capital letters and digits, like BTCUSDT")
+    return value
+
+
+Symbol = Annotated[str, AfterValidator(_check_symbol)]
+Rate = Annotated[Decimal, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Paths(Section):
+    """Where things are kept."""
+
+    data: Path = Field(Path("data"), description="lake, features, reports, journals")
+    mlruns: Path = Field(Path("mlruns"), description="MLflow artifacts and its SQLite file")
+
+    @property
+    def lake(self) -> Path:
+        return self.data / "lake"
+
+    @property
+    def features(self) -> Path:
+        return self.data / "features"
+
+    @property
+    def reports(self) -> Path:
+        return self.data / "reports"
+
+    @property
+    def studies(self) -> Path:
+        return self.data / "studies"
+
+    @property
+    def executor(self) -> Path:
+        return self.data / "executor"
+
+
+class Venue(Section):
+    """The exchange, by address. The local exchange differs from Bybit in nothing else."""
+
+    rest_url: str = "https://api.bybit.com"
+    public_url: str = "wss://stream.bybit.com/v5/public/linear"
+    private_url: str = "wss://stream.bybit.com/v5/private"
+    speed: float = Field(1.0, gt=0, le=10_000, description="how fast the venue's clock runs beside the wall clock")
+
+
+class Market(Section):
+    """What is recorded."""
+
+    symbols: tuple[Symbol, ...] = ("BTCUSDT",)
+    ob_levels: Literal[50, 200, 500, 1000] = Field(200, description="levels of the order-book topic")
+    stall_ms: int = Field(60_000, ge=1_000, description="silence of the book that makes a suspect window, ms")
+    part_seconds: int = Field(300, ge=1, description="a lake part is sealed at least this often")
+    idle_seconds: float = Field(10.0, gt=0, description="no data for this long means a dead connection")
+
+
+class Costs(Section):
+    """What trading costs, and how late our orders arrive; used by training, dry-run and reports alike."""
+
+    maker_fee: Annotated[Decimal, Field(ge=Decimal("-0.01"), lt=1)] = Decimal("0.0002")
+    taker_fee: Rate = Decimal("0.00055")
+    order_latency_ms: int = Field(50, ge=0, le=10_000)
+
+
+class Training(Section):
+    """The study."""
+
+    timeframe: Annotated[str, AfterValidator(_check_timeframe)] = "5m"
+    trials: int = Field(50, ge=2, le=10_000)
+    seed: int = Field(7, ge=0)
+    groups: int = Field(6, ge=3, le=20, description="CPCV: groups N")
+    test_groups: int = Field(2, ge=1, le=10, description="CPCV: test groups k; N choose k splits")
+    embargo_bars: int = Field(12, ge=0)
+    holdout_share: float = Field(0.2, gt=0, lt=0.6, description="last share of the bars that tuning never reads")
+    members: int = Field(5, ge=1, le=15)
+    max_correlation: float = Field(0.9, gt=0, le=1, description="members' out-of-fold returns are no nearer than this")
+    quorum: float = Field(0.5, gt=0, le=1, description="a side trades when at least this share of members votes for it")
+    plan_notional: Decimal = Field(Decimal(1_000), gt=0, description="USDT of one simulated order plan")
+    min_bars: int = Field(300, ge=50, description="usable bars below which no training is attempted")
+    workers: int = Field(0, ge=0, le=64, description="processes of a study; 0 means one a core")
+    time_budget_s: int = Field(0, ge=0, description="stop starting trials after this long; 0 means never")
+
+
+class Gate(Section):
+    """What a council must show before the executor trades it live."""
+
+    min_dsr: float = Field(0.95, gt=0, lt=1, description="deflated Sharpe ratio, a probability")
+    max_pbo: float = Field(0.5, gt=0, lt=1, description="probability of backtest overfitting")
+    min_holdout_trades: int = Field(10, ge=0)
+    min_holdout_return: float = Field(0.0, description="net return of the council on the hold-out must exceed this")
+    min_path_share: float = Field(0.8, ge=0, le=1, description="share of CPCV paths with a positive net return")
+
+
+class Mlflow(Section):
+    """The registry. One address per installation: what a server with proxied artifacts wrote, only it can read."""
+
+    uri: str = Field("", description="empty: the SQLite file in paths.mlruns")
+    model_prefix: str = Field("council", pattern=r"^[A-Za-z0-9_-]+$")
+    port: int = Field(5000, ge=1, le=65_535)
+
+
+class Prefect(Section):
+    """Orchestration."""
+
+    api_url: str = Field("", description="empty: a server of the run's own, on paths.data/prefect")
+    port: int = Field(4200, ge=1, le=65_535)
+
+
+class Executor(Section):
+    """The daemon."""
+
+    timeframe: Annotated[str, AfterValidator(_check_timeframe)] = "5m"
+    registry_poll_s: float = Field(5.0, gt=0)
+    start_equity: Decimal = Field(Decimal(10_000), gt=0, description="USDT of the dry-run account")
+    max_bar_delay_ms: int = Field(5_000, ge=0, description="a bar that closes later than this is not traded")
+    shadow_bars: int = Field(
+        0, ge=0, description="bars that a new council votes beside the old one before it takes over"
+    )
+    protection_timeout_ms: int = Field(
+        5_000, gt=0, description="a fill without a confirmed stop is flattened after this"
+    )
+
+
+class Risk(Section):
+    """What must never be exceeded."""
+
+    risk_per_trade: Rate = Field(Decimal("0.005"), description="share of equity lost when the stop is hit")
+    max_leverage: Decimal = Field(Decimal(3), gt=0, le=100)
+    max_drawdown: Rate = Field(Decimal("0.10"), description="kill switch: drop of equity below the high-water mark")
+    max_daily_loss: Rate = Field(Decimal("0.03"), description="no entries for the rest of the UTC day")
+    max_spread_bps: float = Field(20.0, gt=0, description="blocks entries")
+    max_stale_ms: int = Field(10_000, gt=0, description="age of the last book beyond which entries are blocked")
+    loss_streak: int = Field(5, ge=0, description="losses in a row that start a cooldown; 0 switches it off")
+    cooldown_bars: int = Field(12, ge=0)
+
+
+class Secrets(Section):
+    """Keys; from the environment only, never from a file."""
+
+    bybit_api_key: SecretStr | None = None
+    bybit_api_secret: SecretStr | None = None
+    discord_webhook_url: SecretStr | None = None
+
+
+class Settings(BaseSettings):
+    """The effective settings.
+
+    Attributes are the sections of ``purplesky.toml``.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="PURPLESKY_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    paths: Paths = Paths()
+    venue: Venue = Venue()
+    market: Market = Market()
+    costs: Costs = Costs()
+    training: Training = Training()
+    gate: Gate = Gate()
+    mlflow: Mlflow = Mlflow()
+    prefect: Prefect = Prefect()
+    executor: Executor = Executor()
+    risk: Risk = Risk()
+    secrets: Secrets = Secrets()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file: the file's values arrive as init values."""
+        return env_settings, init_settings
+
+    @property
+    def registry_uri(self) -> str:
+        """Address of the MLflow registry."""
+        return self.mlflow.uri or f"sqlite:///{self.paths.mlruns / 'mlflow.db'}"
+
+    def model_name(self, symbol: str, timeframe: str) -> str:
+        """Registered name of the council of a symbol and timeframe."""
+        return f"{self.mlflow.model_prefix}-{symbol}-{timeframe}"
+
+
+def load(path: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Parameters
+    ----------
+    path
+        The TOML file; ``None`` takes ``purplesky.toml`` of the working directory if there is one.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing or not TOML, a key is unknown or a value impossible; the message names the key.
+    """
+    file = path or Path("purplesky.toml")
+    values: dict[str, Any] = {}
+    if path is not None or file.exists():
+        values = _read(file)
+    if "secrets" in values:
+        raise ConfigError(f"{file} has a section [secrets]", advice="Keep secrets in the environment: see .env.example")
+    values["secrets"] = {
+        name: os.environ[name.upper()] for name in Secrets.model_fields if os.environ.get(name.upper())
+    }
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        what = "is not a setting" if first["type"] == "extra_forbidden" else f"is impossible: {first['msg']}"
+        raise ConfigError(
+            f"{key} {what}", advice=f"Correct it in {file} or the environment; `purplesky config` lists all"
+        ) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be read ({error.strerror})", advice="Name an existing file with --config"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not TOML ({error})", advice="Correct that line") from error
