@@ -6,6 +6,7 @@ Every section is frozen and refuses unknown keys. ``PURPLESKY_RISK__MAX_DRAWDOWN
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -161,6 +162,12 @@ class Prefect(Section):
     port: int = Field(4200, ge=1, le=65_535)
 
 
+class Reports(Section):
+    """The reports site that `purplesky ui` serves."""
+
+    port: int = Field(8090, ge=1, le=65_535)
+
+
 class Executor(Section):
     """The daemon."""
 
@@ -219,6 +226,7 @@ class Settings(BaseSettings):
     gate: Gate = Gate()
     mlflow: Mlflow = Mlflow()
     prefect: Prefect = Prefect()
+    reports: Reports = Reports()
     executor: Executor = Executor()
     risk: Risk = Risk()
     secrets: Secrets = Secrets()
@@ -270,12 +278,62 @@ def load(path: Path | None = None) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        what = "is not a setting" if first["type"] == "extra_forbidden" else f"is impossible: {first['msg']}"
-        raise ConfigError(
-            f"{key} {what}", advice=f"Correct it in {file} or the environment; `purplesky config` lists all"
-        ) from None
+        raise _explain(error, prefix="", where=f"{file} or the environment") from None
+
+
+def override(settings: Settings, **sections: dict[str, Any]) -> Settings:
+    """The settings with some values replaced, validated again; ``None`` values are left alone.
+
+    Raises
+    ------
+    ConfigError
+        A value is impossible; the message names the key.
+    """
+    changed: dict[str, Section] = {}
+    for name, values in sections.items():
+        section: Section = getattr(settings, name)
+        given = {key: value for key, value in values.items() if value is not None}
+        try:
+            changed[name] = type(section).model_validate(section.model_dump() | given)
+        except ValidationError as error:
+            raise _explain(error, prefix=f"{name}.", where="the command line") from None
+    return settings.model_copy(update=changed)
+
+
+def to_toml(settings: Settings) -> str:
+    """The effective settings as TOML; secrets are masked and written as comments, for they cannot live in a file."""
+    lines: list[str] = []
+    for name in Settings.model_fields:
+        section: Section = getattr(settings, name)
+        secret = isinstance(section, Secrets)
+        lines.append("# secrets, from the environment:" if secret else f"[{name}]")
+        for key, field in type(section).model_fields.items():
+            value = getattr(section, key)
+            note = f"  # {field.description}" if field.description else ""
+            lines.append(
+                f"# {key.upper()} is {'set: ********' if value else 'not set'}"
+                if secret
+                else f"{key} = {_toml(value)}{note}"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def _explain(error: ValidationError, *, prefix: str, where: str) -> ConfigError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    key = prefix + ".".join(str(part) for part in first["loc"])
+    what = "is not a setting" if first["type"] == "extra_forbidden" else f"is impossible: {first['msg']}"
+    return ConfigError(f"{key} {what}", advice=f"Correct it in {where}; `purplesky config` lists all settings")
 
 
 def _read(file: Path) -> dict[str, Any]:
