@@ -1,8 +1,9 @@
 """`make demo`: the whole job, offline, against the local exchange.
 
 No step is faked: the exchange is a separate process that serves a seeded synthetic market over real sockets, the
-capture, validation and training are the same flows that run at night, and the executor is the daemon that a person would
-start. What is special about the demo is the clock: the market's runs fast, so that a day passes in a minute and a half.
+capture, validation and training are the same flows that run at night, and the executor is the daemon that a person
+would start. What is special about the demo is the clock: the market's runs fast, so that a day passes in a minute and
+a half.
 """
 
 from __future__ import annotations
