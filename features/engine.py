@@ -1,0 +1,229 @@
+"""The engine: market events in, closed bars with features out; the same code for a year and for one event."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features import _events, _indicators
+from features.bars import Bars
+from features.catalogue import ENGINE_VERSION, feature_columns, feature_names, spec_hash
+from market.errors import DataError
+from market.events import EventBatch
+
+#: A batch whose clock spans more bars than this holds a wrong time.
+MAX_BARS = 5_000_000
+
+_MAGIC = b"purplesky-features\n"
+_DAY_MS = 86_400_000
+_CAPACITY = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What the engine knows about the market now.
+
+    Attributes
+    ----------
+    clock_ms
+        Running maximum of exchange time; -1 before the first event.
+    book_ms
+        Clock at the last trusted book message; -1 before any.
+    bid, ask
+        Best prices, ticks; -1 where the book is unknown or empty on that side.
+    """
+
+    clock_ms: int
+    book_ms: int
+    bid: int
+    ask: int
+
+
+class FeatureEngine:
+    """Turns one symbol's events into bars and features.
+
+    A bar [open_ms, close_ms) closes at the first event whose clock (the running maximum of exchange time) reaches
+    close_ms, and never changes afterwards; a late event counts in the bar that is open when it arrives. However the
+    events are cut into batches, and whatever states were dumped and restored on the way, the bars are the same bits.
+
+    A bar is invalid when the book was unknown (from a gap to the next snapshot) or silent for more than `stall_ms` in
+    it, as far as known when it closed; the first bar is always invalid. After a hole of more than 60 minutes in the
+    book everything starts cold.
+
+    Parameters
+    ----------
+    timeframe_ms
+        Length of a bar; divides a UTC day.
+    levels
+        Book levels a side that count.
+    stall_ms
+        Silence of the book that makes a suspect window.
+
+    Raises
+    ------
+    DataError
+        A parameter is impossible.
+    """
+
+    def __init__(self, timeframe_ms: int, levels: int, stall_ms: int = 60_000) -> None:
+        if timeframe_ms < 1 or _DAY_MS % timeframe_ms:
+            raise DataError(f"a bar of {timeframe_ms} ms does not divide a UTC day", advice="Use 1m, 5m, 15m, 1h or 4h")
+        if stall_ms < 1:
+            raise DataError(f"a stall of {stall_ms} ms", advice="Use a positive number of milliseconds")
+        self.timeframe_ms = timeframe_ms
+        self.levels = levels
+        self.stall_ms = stall_ms
+        self.names = feature_names(levels)
+        self.spec_hash = spec_hash(timeframe_ms, levels, stall_ms)
+        self._columns = np.array(feature_columns(levels))
+        self._none = Bars.empty(len(self.names))
+        self._windows = (-(-4 * 3_600_000 // timeframe_ms), _DAY_MS // timeframe_ms)
+        self._state: dict[str, NDArray[np.generic]] = {
+            "event_ints": np.zeros(_events.INTS, np.int64),
+            "event_floats": np.zeros(_events.FLOATS),
+            "keys": np.zeros((2, _CAPACITY), np.int64),
+            "sizes": np.zeros((2, _CAPACITY), np.int64),
+            "ints": np.zeros(_indicators.INTS, np.int64),
+            "floats": np.zeros(_indicators.FLOATS),
+            "ring": np.full((_indicators.SERIES, _indicators.LONG), np.nan),
+            "turnover": np.zeros((3, self._windows[1]), np.int64),
+        }
+        self._state["event_ints"][[_events.CLOCK, _events.LAST_BOOK, _events.LAST_PRICE]] = -1
+        self._state["floats"][_indicators.PREVIOUS_CLOSE] = np.nan
+
+    def push(self, batch: EventBatch) -> Bars:
+        """Consume events.
+
+        Parameters
+        ----------
+        batch
+            The next events, in capture order.
+
+        Returns
+        -------
+        Bars
+            The bars that these events closed, often none.
+
+        Raises
+        ------
+        DataError
+            An event's time lies so far ahead that it must be wrong; the engine is as before.
+        """
+        if not len(batch):
+            return self._none
+        state = self._state
+        room = self._bars_ahead(batch)
+        raw_ints = np.empty((room, _events.RAW_INTS), np.int64)
+        raw_floats = np.empty((room, _events.RAW_FLOATS))
+        columns = [
+            _frozen(column) for column in (batch.kind, batch.flags, batch.side, batch.time_ms, batch.price, batch.size)
+        ]
+        row = done = 0
+        while True:
+            row, done = _events.run(
+                *columns, row, state["event_ints"], state["event_floats"], state["keys"], state["sizes"],
+                self.timeframe_ms, self.levels, self.stall_ms, raw_ints, raw_floats, done,
+            )  # fmt: skip
+            if row == len(batch):
+                break
+            for name in ("keys", "sizes"):
+                state[name] = np.concatenate([state[name], np.zeros_like(state[name])], axis=1)
+        return self._finish(raw_ints[:done], raw_floats[:done]) if done else self._none
+
+    def quote(self) -> Quote:
+        """The clock and the best prices as they stand after the last event."""
+        ints, keys = self._state["event_ints"], self._state["keys"]
+        known = bool(ints[_events.KNOWN])
+        bids, asks = int(ints[_events.LEVELS]), int(ints[_events.LEVELS + 1])
+        return Quote(
+            clock_ms=int(ints[_events.CLOCK]),
+            book_ms=int(ints[_events.LAST_BOOK]),
+            bid=int(keys[0, bids - 1]) if known and bids else -1,
+            ask=-int(keys[1, asks - 1]) if known and asks else -1,
+        )
+
+    def dump(self) -> bytes:
+        """The whole state; :meth:`restore` goes on from it to the bit."""
+        header = {
+            "engine": ENGINE_VERSION,
+            "spec_hash": self.spec_hash,
+            "timeframe_ms": self.timeframe_ms,
+            "levels": self.levels,
+            "stall_ms": self.stall_ms,
+            "arrays": [[name, array.dtype.str, list(array.shape)] for name, array in self._state.items()],
+        }
+        body = json.dumps(header).encode() + b"\n" + b"".join(array.tobytes() for array in self._state.values())
+        return _MAGIC + hashlib.sha256(body).digest() + body
+
+    @classmethod
+    def restore(cls, data: bytes) -> FeatureEngine:
+        """An engine that goes on where :meth:`dump` was called.
+
+        Raises
+        ------
+        DataError
+            The state is damaged, or of another version of the features.
+        """
+        start = len(_MAGIC) + 32
+        body = data[start:]
+        if data[: len(_MAGIC)] != _MAGIC or hashlib.sha256(body).digest() != data[len(_MAGIC) : start]:
+            raise DataError("the saved feature state is damaged", advice="Delete it; the engine warms up from the lake")
+        line, _, rest = body.partition(b"\n")
+        header = json.loads(line)
+        engine = cls(header["timeframe_ms"], header["levels"], header["stall_ms"])
+        if header["spec_hash"] != engine.spec_hash:
+            raise DataError(
+                "the saved feature state is of another version of the features",
+                advice="Delete it; the engine warms up from the lake",
+            )
+        offset = 0
+        for name, dtype, shape in header["arrays"]:
+            count = int(np.prod(shape))
+            array = np.frombuffer(rest, np.dtype(dtype), count, offset).reshape(shape).copy()
+            engine._state[name] = array
+            offset += array.nbytes
+        return engine
+
+    def _bars_ahead(self, batch: EventBatch) -> int:
+        """How many bars the batch can close at most."""
+        latest = int(batch.time_ms.max())
+        start = int(self._state["event_ints"][_events.OPEN_MS])
+        if self._state["event_ints"][_events.CLOCK] < 0:
+            times = batch.time_ms[batch.time_ms > 0]
+            start = int(times[0]) // self.timeframe_ms * self.timeframe_ms if len(times) else latest
+        room = max(0, (latest - start) // self.timeframe_ms)
+        if room > MAX_BARS:
+            raise DataError(
+                f"the clock jumps from {start} to {latest} ms, {room} bars ahead",
+                advice="Check the exchange times of the recording",
+            )
+        return room
+
+    def _finish(self, raw_ints: NDArray[np.int64], raw_floats: NDArray[np.float64]) -> Bars:
+        state = self._state
+        values = np.empty((len(raw_ints), _indicators.VALUES))
+        atr = np.empty(len(raw_ints))
+        _indicators.run(
+            raw_ints, raw_floats, state["ints"], state["floats"], state["ring"], state["turnover"],
+            *self._windows, values, atr,
+        )  # fmt: skip
+        open_ms, *prices = (
+            raw_ints[:, column].copy()
+            for column in (
+                _events.RAW_OPEN_MS, _events.RAW_OPEN, _events.RAW_HIGH, _events.RAW_LOW, _events.RAW_CLOSE,
+                _events.RAW_VOLUME, _events.RAW_TRADES, _events.RAW_BID, _events.RAW_ASK,
+            )
+        )  # fmt: skip
+        valid = raw_ints[:, _events.RAW_SUSPECT] == 0
+        return Bars(open_ms, open_ms + self.timeframe_ms, *prices, atr, valid, values[:, self._columns])
+
+
+def _frozen(column: NDArray[np.generic]) -> NDArray[np.generic]:
+    # Columns of the lake are read-only, fresh ones are not: one kind only, or Numba compiles the kernel twice.
+    view = np.ascontiguousarray(column).view()
+    view.flags.writeable = False
+    return view
