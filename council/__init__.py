@@ -9,6 +9,7 @@ This room never trains, never looks at outcomes, never sends an order, and never
 from council.bundle import COUNCIL_FILE, SCHEMA, content_hash, load_bundle, save_bundle
 from council.manifest import Manifest, TrainingProfile
 from council.plan import LONG, SHORT, OrderPlan, StrategyParams, make_plan, plan_prices
+from council.registry import ModelVersionInfo, Registry
 from council.trees import TreeModel
 from council.voting import Council, Decision, Decisions, Member, MemberVote
 
@@ -23,7 +24,9 @@ __all__ = [
     "Manifest",
     "Member",
     "MemberVote",
+    "ModelVersionInfo",
     "OrderPlan",
+    "Registry",
     "StrategyParams",
     "TrainingProfile",
     "TreeModel",

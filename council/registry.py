@@ -1,0 +1,494 @@
+"""The model registry: MLflow, spoken to by its client alone.
+
+A version is a folder of the registering run: the bundle under :data:`PLACE` and, where the full MLflow is installed,
+what the MLflow UI wants to show beside it. The alias ``production`` says which version trades; the older stage
+``Production`` counts where there is no alias. Both are one click in the UI.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from council.bundle import load_bundle
+from council.packaging import describe, package
+from market.errors import BundleError, NoProductionError, RegistryError, RegistryUnavailable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+#: The alias that a person gives to the version that shall trade.
+PRODUCTION = "production"
+#: Where a version's artifacts keep the bundle.
+PLACE = "artifacts/council"
+
+_FOLDER = "council"
+_BATCH = 100
+_SQLITE = "sqlite:///"
+# A registry that is down is known to be down in seconds; a person's own environment wins.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersionInfo:
+    """A registered version.
+
+    Attributes
+    ----------
+    name, version
+        Which one.
+    tags
+        As in the registry.
+    run_id
+        The run that registered it.
+    gate_passed
+        The gate's verdict, by the tag that people see; ``False`` where there is none.
+    content_hash
+        Of the bundle; empty where no tag tells it.
+    description
+        Markdown.
+    created_ms
+        When it was registered, UTC.
+    """
+
+    name: str
+    version: int
+    tags: Mapping[str, str]
+    run_id: str
+    gate_passed: bool
+    content_hash: str
+    description: str = field(default="", repr=False)
+    created_ms: int = -1
+
+
+class Registry:
+    """Councils by name and version.
+
+    Parameters
+    ----------
+    uri
+        ``sqlite:///path`` or ``http://host:port``. One address per installation: what was written through a server can
+        only be read through it.
+    artifact_root
+        Where the artifacts of an SQLite registry are kept; a server has its own place.
+
+    Notes
+    -----
+    MLflow is imported at the first call. Calls block, for some seconds at most when the registry is down.
+    """
+
+    def __init__(self, uri: str, artifact_root: Path) -> None:
+        self.uri = uri
+        self.artifact_root = artifact_root
+
+    def register(
+        self,
+        name: str,
+        bundle: Path,
+        *,
+        report: Path | None = None,
+        metrics: Mapping[str, float] | None = None,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        description: str = "",
+    ) -> int:
+        """Put a bundle into the registry as the next version of ``name``, whatever the gate said.
+
+        Parameters
+        ----------
+        name
+            Registered model; the experiment has the same name.
+        bundle
+            Folder; it is checked first.
+        report
+            The training report, kept with the run under ``report/``.
+        metrics, params
+            For the run.
+        tags
+            For the run and the version; ``gate``, ``content_hash``, ``symbol``, ``timeframe`` and ``levels`` are added.
+        description
+            Markdown, for the version; empty lets the bundle describe itself.
+
+        Returns
+        -------
+        int
+            The version.
+
+        Raises
+        ------
+        BundleError
+            The bundle is damaged.
+        RegistryUnavailable, RegistryError
+            The registry is down or refuses; no version was made.
+        """
+        manifest = load_bundle(bundle).manifest
+        if manifest is None:
+            raise BundleError(f"{bundle} has no manifest", advice="Train the council again")
+        own = {
+            "gate": "passed" if manifest.gate_passed else "failed",
+            "content_hash": manifest.content_hash,
+            "symbol": manifest.symbol,
+            "timeframe": manifest.timeframe,
+            "levels": str(manifest.levels),
+        }
+        all_tags = {**(tags or {}), **own}
+        with self._calls(), tempfile.TemporaryDirectory() as scratch:
+            client = self._client
+            folder = package(bundle, Path(scratch) / _FOLDER, PLACE)
+            run = client.create_run(self._experiment(name), run_name=f"{name} {manifest.content_hash[:8]}")
+            run_id = run.info.run_id
+            try:
+                self._log(run_id, metrics or {}, params or {}, all_tags)
+                client.log_artifacts(run_id, str(folder), _FOLDER)
+                if report is not None:
+                    client.log_artifact(run_id, str(report), "report")
+                version = self._create_version(name, run_id, all_tags, description or describe(manifest))
+            except BaseException:
+                client.set_terminated(run_id, "FAILED")
+                raise
+            client.set_terminated(run_id, "FINISHED")
+        return version
+
+    def promote(self, name: str, version: int | None = None) -> ModelVersionInfo:
+        """Give the alias ``production`` to a version, as the UI does.
+
+        Parameters
+        ----------
+        name
+            Registered model.
+        version
+            ``None`` takes the latest.
+
+        Raises
+        ------
+        RegistryError
+            There is no such version.
+        RegistryUnavailable
+            The registry is down; nothing was changed, or it cannot be known.
+        """
+        chosen = self.version(name, version) if version is not None else self._latest(name)
+        with self._calls(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # stages are deprecated, and still in the UI
+            client = self._client
+            for other in client.get_registered_model(name).latest_versions:
+                if other.current_stage == "Production" and int(other.version) != chosen.version:
+                    client.transition_model_version_stage(name, other.version, "Archived")
+            client.set_registered_model_alias(name, PRODUCTION, str(chosen.version))
+        return chosen
+
+    def production(self, name: str) -> ModelVersionInfo:
+        """The version that shall trade.
+
+        Raises
+        ------
+        NoProductionError
+            There is none.
+        RegistryError
+            The alias and the stage name different versions.
+        RegistryUnavailable
+            The registry is down: what is in Production is unknown.
+        """
+        advice = "Train a council, then promote it: purplesky promote, or the alias `production` in the MLflow UI"
+        if not self._exists():
+            raise NoProductionError(f"there is no registry at {self.uri} yet", advice=advice)
+        try:
+            with self._calls():
+                model = self._client.get_registered_model(name)
+        except _Missing as error:
+            raise NoProductionError(f"no council is registered as {name}", advice=advice) from error
+        aliased = {int(number) for alias, number in model.aliases.items() if alias.lower() == PRODUCTION}
+        staged = {int(found.version) for found in model.latest_versions if found.current_stage == "Production"}
+        if not aliased | staged:
+            raise NoProductionError(f"no version of {name} is in Production", advice=advice)
+        if len(aliased | staged) > 1:
+            raise RegistryError(
+                f"{name}: the alias `production` and the stage Production name different versions "
+                f"({', '.join(map(str, sorted(aliased | staged)))})",
+                advice="Decide with: purplesky promote --version N",
+            )
+        return self.version(name, (aliased | staged).pop())
+
+    def version(self, name: str, version: int) -> ModelVersionInfo:
+        """One version.
+
+        Raises
+        ------
+        RegistryError
+            There is no such version.
+        RegistryUnavailable
+            The registry is down.
+        """
+        return _info(self._version(name, version))
+
+    def versions(self, name: str) -> list[ModelVersionInfo]:
+        """All versions, oldest first; empty where nothing is registered under the name.
+
+        Raises
+        ------
+        RegistryUnavailable
+            The registry is down.
+        """
+        if not self._exists():
+            return []
+        found: list[ModelVersion] = []
+        with self._calls():
+            token: str | None = None
+            while token != "":
+                page = self._client.search_model_versions(f"name='{name}'", max_results=_BATCH, page_token=token)
+                found.extend(page)
+                token = page.token or ""
+        return sorted(map(_info, found), key=lambda info: info.version)
+
+    def fetch(self, name: str, version: int, cache: Path) -> Path:
+        """Bring a version's bundle into a cache.
+
+        Parameters
+        ----------
+        name, version
+            Which one, by number: an alias could move meanwhile.
+        cache
+            Folder; the bundle lies in ``cache/<content hash>`` and is downloaded once.
+
+        Returns
+        -------
+        Path
+            The bundle, checked.
+
+        Raises
+        ------
+        BundleError
+            What the registry holds is damaged, or not what its tag says.
+        RegistryError
+            There is no such version.
+        RegistryUnavailable
+            The registry is down.
+        """
+        found = self._version(name, version)
+        expected = _info(found).content_hash
+        if expected and (here := cached(cache, expected)):
+            return here
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as scratch:
+            bundle = self._download(found, Path(scratch))
+            manifest = load_bundle(bundle).manifest
+            content = manifest.content_hash if manifest else ""
+            if expected and content != expected:
+                raise BundleError(
+                    f"version {version} of {name} has content {content[:12]}, its tag says {expected[:12]}",
+                    advice="Do not trade it: register the council again and find out who changed it",
+                )
+            target = cache / content
+            if target.exists():
+                if cached(cache, content):  # another process was faster
+                    return target
+                shutil.rmtree(target)
+            bundle.rename(target)
+        return target
+
+    def _latest(self, name: str) -> ModelVersionInfo:
+        versions = self.versions(name)
+        if not versions:
+            raise RegistryError(f"no council is registered as {name}", advice="Train one first: purplesky train")
+        return versions[-1]
+
+    def _version(self, name: str, version: int) -> ModelVersion:
+        if self._exists():
+            try:
+                with self._calls():
+                    return self._client.get_model_version(name, str(version))
+            except _Missing:
+                pass
+        numbers = ", ".join(str(info.version) for info in self.versions(name)) or "none"
+        raise RegistryError(
+            f"{name} has no version {version}", advice=f"Choose one that exists ({numbers}), or train a council"
+        )
+
+    def _download(self, version: ModelVersion, target: Path) -> Path:
+        with self._calls():
+            from mlflow.artifacts import download_artifacts
+
+            source = self._client.get_model_version_download_uri(version.name, version.version)
+            return Path(
+                download_artifacts(artifact_uri=f"{source}/{PLACE}", dst_path=str(target), tracking_uri=self.uri)
+            )
+
+    def _experiment(self, name: str) -> str:
+        client = self._client
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            # Without a place of its own, an experiment of an SQLite store goes to the working directory.
+            place = (self.artifact_root / name).absolute().as_uri() if self._file else None
+            return str(client.create_experiment(name, artifact_location=place))
+        if experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def _log(
+        self, run_id: str, metrics: Mapping[str, float], params: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.utils.time import get_current_time_millis
+
+        now = get_current_time_millis()
+        kept: list[tuple[str, Any]] = [
+            *(("metrics", Metric(key, float(value), now, 0)) for key, value in metrics.items()),
+            *(("params", Param(key, str(value))) for key, value in params.items()),
+            *(("tags", RunTag(key, str(value))) for key, value in tags.items()),
+        ]
+        for start in range(0, len(kept), _BATCH):
+            batch: dict[str, list[Any]] = {}
+            for kind, entity in kept[start : start + _BATCH]:
+                batch.setdefault(kind, []).append(entity)
+            self._client.log_batch(run_id, **batch)
+
+    def _create_version(self, name: str, run_id: str, tags: Mapping[str, str], description: str) -> int:
+        from mlflow.exceptions import MlflowException
+
+        client = self._client
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        source = f"{client.get_run(run_id).info.artifact_uri}/{_FOLDER}"
+        made = client.create_model_version(
+            name, source, run_id, tags={key: str(value) for key, value in tags.items()}, description=description
+        )
+        return int(made.version)
+
+    @property
+    def _file(self) -> Path | None:
+        """The SQLite file, if that is what the address names."""
+        return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
+
+    def _exists(self) -> bool:
+        """Whether there can be anything to read: MLflow would make an empty database where there is none."""
+        return self._file is None or self._file.exists()
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        for key, value in _ENVIRONMENT.items():
+            os.environ.setdefault(key, value)
+        self._check_file()
+        try:
+            from mlflow import MlflowClient
+
+            _quiet()
+            return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        except ImportError as error:
+            raise RegistryError(
+                f"the registry {self.uri} needs the package {error.name}",
+                advice="Install purplesky[pipeline], or use the address of an MLflow server in mlflow.uri",
+            ) from error
+
+    def _check_file(self) -> None:
+        """A file that is no database, or no place for one: MLflow would retry that for minutes."""
+        file = self._file
+        if file is None:
+            if not re.match(r"https?://[^/]+", self.uri):
+                raise RegistryError(
+                    f"{self.uri!r} is no registry address",
+                    advice="Set mlflow.uri to sqlite:///file or http://host:port",
+                )
+            return
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(file, timeout=2)) as connection:
+                connection.execute("PRAGMA schema_version").fetchone()
+        except (OSError, sqlite3.Error) as error:
+            raise RegistryUnavailable(
+                f"the registry file {file} cannot be used ({error})",
+                advice="Restore it from a backup or move it away, and see that its folder can be written",
+            ) from error
+
+    @contextmanager
+    def _calls(self) -> Iterator[None]:
+        """Turn the errors of MLflow and of its store into ours."""
+        try:
+            yield
+        except Exception as error:
+            translated = self._translated(error)
+            if translated is None:
+                raise
+            raise translated from error
+
+    def _translated(self, error: Exception) -> RegistryError | None:
+        mlflow = sys.modules.get("mlflow.exceptions")
+        alchemy = sys.modules.get("sqlalchemy.exc")
+        text = _one_line(error)
+        if mlflow is not None and isinstance(error, mlflow.MlflowException):
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return _Missing(f"the registry has nothing there ({text})", advice="Look with: purplesky models")
+            if error.error_code not in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
+                return RegistryError(f"the registry refuses: {text}", advice="Correct what it names")
+        elif not isinstance(error, ConnectionError | TimeoutError) and not (
+            alchemy is not None and isinstance(error, alchemy.SQLAlchemyError)
+        ):
+            return None
+        return RegistryUnavailable(
+            f"the registry at {self.uri} cannot be reached ({text})",
+            advice="Start it (make ui), or correct mlflow.uri in purplesky.toml",
+        )
+
+
+class _Missing(RegistryError):
+    """What was asked for is not in the registry."""
+
+
+def cached(cache: Path, content_hash: str) -> Path | None:
+    """The bundle of that hash in a cache, checked; ``None`` where it is not there or damaged."""
+    folder = cache / content_hash
+    if not re.fullmatch(r"[0-9a-f]{64}", content_hash) or not folder.is_dir():
+        return None
+    try:
+        manifest = load_bundle(folder).manifest
+    except BundleError:
+        return None
+    return folder if manifest is not None and manifest.content_hash == content_hash else None
+
+
+def _one_line(error: Exception) -> str:
+    """What happened, without the client's wrapping."""
+    text = (str(error).splitlines() or [""])[0]
+    if cause := re.search(r"Caused by (\w+)", text):
+        return cause[1]
+    return text.rpartition("failed with exception ")[2][:200] or type(error).__name__
+
+
+def _info(version: ModelVersion) -> ModelVersionInfo:
+    tags = dict(version.tags)
+    return ModelVersionInfo(
+        name=version.name,
+        version=int(version.version),
+        tags=tags,
+        run_id=version.run_id or "",
+        gate_passed=tags.get("gate") == "passed",
+        content_hash=tags.get("content_hash", ""),
+        description=version.description or "",
+        created_ms=int(version.creation_timestamp),
+    )
+
+
+def _quiet() -> None:
+    """MLflow's migrations announce themselves on stderr."""
+    import logging
+
+    for name in ("mlflow.store.db.utils", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
