@@ -1,0 +1,279 @@
+"""The trading core: events in, actions out, one state, no I/O.
+
+The same core runs in dry-run, live and in replay. It holds no clock, no socket and no file; councils are handed
+to it by content hash. Given the same state and the same events it gives the same actions, to the byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from council.plan import make_plan
+from council.voting import Council, Decision
+from executor import risk
+from executor.actions import Action, Alert, Decided, MemberSaid, PlaceEntry, ReadPosition, SwapCouncil, Voted
+from executor.desk import Desk
+from executor.events import (
+    BarClosed,
+    Clock,
+    CouncilChanged,
+    EquityRead,
+    Event,
+    Filled,
+    Flatten,
+    Funding,
+    Halt,
+    OrderAccepted,
+    OrderCancelled,
+    OrderRejected,
+    OrdersRead,
+    OrderState,
+    OrderUnknown,
+    PositionRead,
+    Protected,
+    Resume,
+    Stopping,
+)
+from executor.sanity import Yardstick, frozen
+from executor.state import CoreConfig, CoreState, CouncilRef
+
+#: Gives the council of a content hash; raises when it has none.
+CouncilSource = Callable[[str], Council]
+#: Position readings in a row, each against our executions, that pause trading.
+STRANGE_READS = 2
+#: Pause between two alarms of the same lasting state.
+ALARM_MS = 60_000
+
+
+class Core:
+    """Decides and looks after what it decided.
+
+    Parameters
+    ----------
+    config
+        What never changes during a session.
+    councils
+        Where to find a council by its content hash.
+    state
+        Where to go on from; ``None`` starts afresh.
+    """
+
+    def __init__(self, config: CoreConfig, councils: CouncilSource, state: CoreState | None = None) -> None:
+        self.config = config
+        self.state = state or CoreState()
+        self._rules = config.rules()
+        self._councils = councils
+        self._desk = Desk(config, self._rules, self.state)
+        self._yardsticks: dict[str, Yardstick] = {}
+        self._quote = (-1, -1)
+
+    def on(self, event: Event) -> list[Action]:
+        """Take one event; what follows from it, in order."""
+        self.state.now_ms = max(self.state.now_ms, event.now_ms)
+        actions = self._handle(event)
+        return [*actions, *self._desk.duties(), *self._alarms()]
+
+    def deadline_ms(self) -> int | None:
+        """When a :class:`Clock` must come, if nothing else happens before."""
+        return self._desk.deadline_ms()
+
+    def _handle(self, event: Event) -> list[Action]:
+        desk, state = self._desk, self.state
+        match event:
+            case BarClosed():
+                return self._bar(event)
+            case Clock():
+                return []
+            case OrderAccepted():
+                return desk.accepted(event.link_id)
+            case OrderRejected():
+                return desk.rejected(event)
+            case OrderCancelled():
+                return [*desk.cancelled(event), *desk.reprice(event.reason, *self._quote)]
+            case OrderUnknown():
+                return desk.unknown(event.link_id)
+            case OrderState():
+                return desk.answered(event)
+            case Filled():
+                return desk.filled(event)
+            case Protected():
+                return desk.protected(event)
+            case Funding():
+                return desk.funding(event)
+            case EquityRead():
+                return risk.on_equity(state.risk, self.config, event, state.now_ms)
+            case PositionRead():
+                return self._position(event)
+            case OrdersRead():
+                return self._orders(event)
+            case CouncilChanged():
+                return self._council_changed(event)
+            case Halt():
+                state.risk.paused["person"] = f"halted {event.reason}"
+                return [Alert("warning", "halt", f"entries halted {event.reason}")]
+            case Resume():
+                state.flatten, state.strange = None, 0
+                return risk.resume(state.risk)
+            case Flatten():
+                return self._flatten(event)
+            case Stopping():
+                state.stopping = True
+                return []
+
+    # --- bars --------------------------------------------------------------------------------------------------------
+
+    def _bar(self, bar: BarClosed) -> list[Action]:
+        state = self.state
+        if bar.open_ms <= state.last_bar_ms:
+            return []
+        if bar.close_ms > bar.now_ms:
+            return [Alert("warning", "future-bar", f"bar {bar.open_ms} closes after the clock: ignored")]
+        actions = self._swap()
+        repeated = frozen(bar.values, state.last_values)
+        state.last_bar_ms, state.last_values = bar.open_ms, bar.values
+        state.counts.bars += 1
+        self._quote = (bar.bid, bar.ask)
+        if state.council is None:
+            return [*actions, Decided(bar.open_ms, None, None, "no council")]
+        values = np.frombuffer(bar.values, "<f8")
+        objection = self._objection(bar, values, repeated)
+        if objection:
+            return [*actions, Decided(bar.open_ms, None, None, objection)]
+        decision = self._councils(state.council.content_hash).vote(values)
+        state.counts.decisions += 1
+        return [*actions, *self._act(bar, decision, self._shadow(values))]
+
+    def _objection(self, bar: BarClosed, values: np.ndarray[tuple[int], np.dtype[np.float64]], repeated: bool) -> str:
+        """Why the council is not asked about a bar."""
+        assert self.state.council is not None
+        if not bar.valid:
+            return "bar not whole, or touched by a suspect window"
+        if repeated:
+            return "frozen: the features repeat the last bar's"
+        return self._yardstick(self.state.council.content_hash).objection(values)
+
+    def _yardstick(self, content_hash: str) -> Yardstick:
+        if content_hash not in self._yardsticks:
+            council = self._councils(content_hash)
+            profile = council.manifest.profile if council.manifest else None
+            read = {int(node) for m in council.members for model in m.models.values() for node in model.feature}
+            used = [council.features[column] for column in sorted(read)]
+            self._yardsticks[content_hash] = Yardstick.of(profile, council.engine_features, used)
+        return self._yardsticks[content_hash]
+
+    def _shadow(self, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Voted | None:
+        pending = self.state.pending
+        if pending is None or self._yardstick(pending.content_hash).objection(values):
+            return None
+        return _voted(pending.content_hash, self._councils(pending.content_hash).vote(values))
+
+    def _act(self, bar: BarClosed, decision: Decision, shadow: Voted | None) -> list[Action]:
+        state, config = self.state, self.config
+        assert state.council is not None
+        vote = _voted(state.council.content_hash, decision)
+        alerts: list[Action] = []
+        entry: PlaceEntry | None = None
+        reason = self._gate(bar, decision)
+        if not reason:
+            assert decision.params is not None
+            assert state.risk.equity is not None
+            atr = bar.atr if bar.atr is not None else float("nan")
+            plan = make_plan(decision.params, decision.side, bar.close, atr, config.timeframe_ms)
+            if plan is None:
+                reason = f"no valid prices (close {bar.close}, ATR {bar.atr})"
+                alerts.append(Alert("warning", "no-prices", reason))
+            else:
+                steps, reason = risk.size_steps(config, self._rules, state.risk.equity, plan.limit, plan.stop)
+                if not reason:
+                    entry = self._desk.place(plan, steps, bar.close_ms, atr, state.council.content_hash)
+        decided = Decided(bar.open_ms, vote, entry.link_id if entry else None, reason, shadow)
+        return [decided, *alerts, *([entry] if entry else [])]
+
+    def _gate(self, bar: BarClosed, decision: Decision) -> str:
+        state = self.state
+        if not decision.side:
+            return decision.reason
+        if state.stopping:
+            return "stopping"
+        if state.trade is not None:
+            return f"busy with {state.trade.link_id}"
+        account = risk.account_gate(state.risk, self.config, state.now_ms)
+        return account or risk.market_gate(bar, self.config)
+
+    # --- councils ----------------------------------------------------------------------------------------------------
+
+    def _council_changed(self, event: CouncilChanged) -> list[Action]:
+        state = self.state
+        new = CouncilRef(event.content_hash, event.version, event.gate_passed)
+        if state.council is not None and state.council.content_hash == new.content_hash:
+            state.council, state.pending = new, None
+            return []
+        if state.pending is not None and state.pending.content_hash == new.content_hash:
+            return []
+        self._councils(new.content_hash)
+        state.pending = new
+        state.shadow_left = self.config.shadow_bars if state.council is not None else 0
+        return [Alert("info", "council", f"council version {new.version} ({new.content_hash[:12]}) takes over next")]
+
+    def _swap(self) -> list[Action]:
+        """At a bar boundary the pending council takes over; a plan under way keeps the prices it was made with."""
+        state = self.state
+        if state.pending is None:
+            return []
+        if state.shadow_left > 0:
+            state.shadow_left -= 1
+            return []
+        state.council, state.pending = state.pending, None
+        return [SwapCouncil(state.council.content_hash, state.council.version)]
+
+    # --- reconciliation and commands ---------------------------------------------------------------------------------
+
+    def _position(self, event: PositionRead) -> list[Action]:
+        """Compare; an unknown position changes nothing, and a strange one is never touched."""
+        state, trade = self.state, self.state.trade
+        if event.position is None:
+            return []
+        ours = trade.side * trade.open if trade is not None else 0
+        in_flight = trade is not None and (trade.close_link is not None or trade.entry_live)
+        if event.position == ours or in_flight:
+            state.strange = 0
+            return []
+        state.strange += 1
+        if state.strange < STRANGE_READS:
+            return [ReadPosition()]
+        state.risk.paused["position"] = f"position {event.position}, executions say {ours}"
+        text = f"the venue's position is {event.position} steps, our executions say {ours}: entries paused"
+        return [Alert("critical", "position", text)]
+
+    def _orders(self, event: OrdersRead) -> list[Action]:
+        """Look for entries that are not ours; own protection never counts as one."""
+        if event.orders is None:
+            return []
+        stem = f"{self._rules.symbol}-"
+        foreign = [o.link_id for o in event.orders if not o.protective and not o.link_id.startswith(stem)]
+        if not foreign:
+            return []
+        self.state.risk.paused["foreign"] = f"{len(foreign)} foreign order(s)"
+        return [Alert("critical", "foreign", f"{len(foreign)} order(s) that are not ours: entries paused, left alone")]
+
+    def _flatten(self, event: Flatten) -> list[Action]:
+        state = self.state
+        state.risk.paused["person"] = f"flattened {event.reason}"
+        state.flatten = event.reason if state.trade is not None else None
+        return [Alert("warning", "flatten", f"flattening {event.reason}; entries stop until resumed")]
+
+    def _alarms(self) -> list[Action]:
+        """A killed executor that is not flat says so until it is."""
+        state = self.state
+        if state.risk.killed is None or state.trade is None or state.now_ms < state.alarm_ms + ALARM_MS:
+            return []
+        state.alarm_ms = state.now_ms
+        open_steps = state.trade.open
+        return [Alert("critical", "kill-open", f"killed and not flat: {open_steps} steps open"), ReadPosition()]
+
+
+def _voted(content_hash: str, decision: Decision) -> Voted:
+    members = tuple(MemberSaid(vote.rank, vote.side, vote.long, vote.short) for vote in decision.votes)
+    return Voted(content_hash, decision.side, decision.confidence, members, decision.reason)

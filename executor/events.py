@@ -1,0 +1,277 @@
+"""What goes into the trading core.
+
+Every message is a frozen, tagged structure with a canonical JSON form: the journal stores exactly what the core saw,
+and a replay compares bytes. Prices are ticks, sizes quantity steps, money `Decimal` USDT, times UTC ms on the venue's
+clock. What is unknown is ``None``.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+#: What an order turned out to be, as an answer to a query by link id.
+OrderStatus = Literal["resting", "filled", "cancelled", "rejected", "absent"]
+#: Why an order filled.
+FillRole = Literal["entry", "stop", "target", "exit"]
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """Base of events and actions."""
+
+
+class BarClosed(Message, frozen=True):
+    """A bar is complete.
+
+    Attributes
+    ----------
+    now_ms
+        Venue clock at the event that closed the bar.
+    open_ms, close_ms
+        The bar is ``[open_ms, close_ms)``.
+    close, bid, ask
+        Ticks; -1 unknown.
+    atr
+        ATR(14), ticks; ``None`` unknown.
+    valid
+        The bar is whole and no suspect window touches it.
+    values
+        The feature vector: float64, little-endian, NaN where unknown.
+    book_age_ms
+        Age of the last book message at `now_ms`; -1 unknown.
+    lag_ms
+        Wall time between receiving the closing frame and handing the bar to the core.
+    """
+
+    now_ms: int
+    open_ms: int
+    close_ms: int
+    close: int
+    bid: int
+    ask: int
+    atr: float | None
+    valid: bool
+    values: bytes
+    book_age_ms: int
+    lag_ms: int = 0
+
+
+class Clock(Message, frozen=True):
+    """Time has passed; sent when :meth:`executor.core.Core.deadline_ms` is reached."""
+
+    now_ms: int
+
+
+class OrderAccepted(Message, frozen=True):
+    """The venue acknowledged an order."""
+
+    now_ms: int
+    link_id: str
+
+
+class OrderRejected(Message, frozen=True):
+    """The venue refused an order; `code` is Bybit's ``retCode`` where it has one."""
+
+    now_ms: int
+    link_id: str
+    code: int
+    reason: str
+
+
+class OrderCancelled(Message, frozen=True):
+    """An order left the book; `filled` is its cumulative filled size, -1 where the venue does not say."""
+
+    now_ms: int
+    link_id: str
+    filled: int
+    reason: str = ""
+
+
+class OrderUnknown(Message, frozen=True):
+    """An order was sent and no answer says what became of it."""
+
+    now_ms: int
+    link_id: str
+
+
+class OrderState(Message, frozen=True):
+    """The answer to a query by link id, after the executions that it found; ``None`` when the query itself failed."""
+
+    now_ms: int
+    link_id: str
+    status: OrderStatus | None
+    filled: int = -1
+
+
+class Filled(Message, frozen=True):
+    """One execution.
+
+    Attributes
+    ----------
+    link_id
+        Of our order; empty for the attached stop and target, for liquidation and ADL.
+    execution_id
+        Unique; an execution that comes twice counts once.
+    time_ms
+        Time of the execution itself. Nothing else starts the holding timer.
+    side
+        +1 bought, -1 sold.
+    fee
+        USDT; negative is a rebate.
+    """
+
+    now_ms: int
+    link_id: str
+    execution_id: str
+    role: FillRole
+    time_ms: int
+    side: int
+    price: int
+    size: int
+    fee: Decimal
+    maker: bool
+
+
+class Protected(Message, frozen=True):
+    """The stop of a position is confirmed on the venue for `size` steps at `stop` ticks."""
+
+    now_ms: int
+    stop: int
+    size: int
+
+
+class Funding(Message, frozen=True):
+    """A funding payment; positive `amount` was paid by us."""
+
+    now_ms: int
+    execution_id: str
+    amount: Decimal
+
+
+class EquityRead(Message, frozen=True):
+    """A reading of the account.
+
+    Attributes
+    ----------
+    as_of_ms
+        When the venue took the reading; a reading no newer than the last one confirms nothing.
+    equity
+        With open profit and loss; ``None`` when the read failed.
+    transfers
+        Sum of deposits less withdrawals since the account was first seen.
+    """
+
+    now_ms: int
+    as_of_ms: int
+    equity: Decimal | None
+    transfers: Decimal = Decimal(0)
+
+
+class PositionRead(Message, frozen=True):
+    """The position: signed steps, ``None`` when the read failed."""
+
+    now_ms: int
+    position: int | None
+
+
+class OpenOrder(msgspec.Struct, frozen=True):
+    """One line of the venue's open orders; `protective` ones are conditional, reduce-only or attached."""
+
+    link_id: str
+    protective: bool = False
+
+
+class OrdersRead(Message, frozen=True):
+    """All open orders of the symbol, every page; ``None`` when a read failed."""
+
+    now_ms: int
+    orders: tuple[OpenOrder, ...] | None
+
+
+class CouncilChanged(Message, frozen=True):
+    """Another council is in Production, fetched and verified.
+
+    Attributes
+    ----------
+    content_hash
+        Under which the core asks for it.
+    version
+        Of the registered model.
+    gate_passed
+        ``None`` where the version carries no verdict.
+    """
+
+    now_ms: int
+    content_hash: str
+    version: int
+    gate_passed: bool | None = None
+
+
+class Halt(Message, frozen=True):
+    """A person stops new entries."""
+
+    now_ms: int
+    reason: str = "by command"
+
+
+class Resume(Message, frozen=True):
+    """A person lifts every stop: pause, kill switch, foreign-position pause."""
+
+    now_ms: int
+
+
+class Flatten(Message, frozen=True):
+    """A person wants out: cancel the entry, close the position, no new entries."""
+
+    now_ms: int
+    reason: str = "by command"
+
+
+class Stopping(Message, frozen=True):
+    """The process ends: an unfilled entry must not stay behind; a position keeps its stop on the venue."""
+
+    now_ms: int
+
+
+Event = (
+    BarClosed
+    | Clock
+    | OrderAccepted
+    | OrderRejected
+    | OrderCancelled
+    | OrderUnknown
+    | OrderState
+    | Filled
+    | Protected
+    | Funding
+    | EquityRead
+    | PositionRead
+    | OrdersRead
+    | CouncilChanged
+    | Halt
+    | Resume
+    | Flatten
+    | Stopping
+)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+
+def encode(message: object) -> bytes:
+    """The canonical JSON of a message, or of a list of them."""
+    return _encoder.encode(message)
+
+
+def decode_event(data: bytes) -> Event:
+    """The inverse of :func:`encode` for an event.
+
+    Raises
+    ------
+    msgspec.DecodeError
+        The bytes are not an event.
+    """
+    return _decoder.decode(data)
