@@ -1,0 +1,315 @@
+"""Seeded synthetic markets: a limit order book under zero-intelligence flow, with a planted signal that can be off.
+
+A latent pressure tilts the order flow and so the depth imbalance that everybody can see. With ``signal=1`` it also
+drives the drift of the efficient price, so the imbalance foretells returns; with ``signal=0`` the tilt stays and means
+nothing. The same arguments give the same market, byte for byte, on the same machine.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market.errors import ConfigError
+from market.events import BOOK, GAP, TRADE, EventBatch
+from market.instruments import Instrument
+from simulation import _lob, _lob_flow
+
+#: Contract rules of the synthetic perpetual; a tick is 0.17 bps of the starting price.
+SYNTHETIC = Instrument(
+    symbol="SYNUSDT",
+    tick_size=Decimal("0.5"),
+    qty_step=Decimal("0.001"),
+    min_steps=1,
+    max_steps=100_000,
+    max_market_steps=50_000,
+    min_notional=Decimal("5"),
+    max_leverage=Decimal("100"),
+)
+
+#: Default length of a piece that :func:`synthetic_events` yields, ms of market time.
+_CHUNK_MS = 600_000
+#: The market runs this long unseen before it opens, so that its book is stationary.
+_BURN_IN_MS = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class MarketParams:
+    """Parameters of the flow. Rates are a second, sizes quantity steps, distances ticks.
+
+    Attributes
+    ----------
+    start_ticks
+        Efficient price at the opening of the burn-in.
+    signal
+        How much of the planted drift is there: 0 none, 1 all.
+    edge
+        Drift a minute of one standard deviation of pressure, in units of the one-minute volatility.
+    volatility
+        Standard deviation of the efficient price's one-minute return.
+    vol_sd, vol_minutes
+        Log volatility: standard deviation and correlation time.
+    signal_minutes
+        Correlation time of the pressure.
+    limit_rate, market_rate
+        Arrivals of limit and of noise market orders.
+    cancel_rate
+        Cancellations of each resting order.
+    side_tilt, size_tilt, taker_tilt
+        Tilt by one standard deviation of pressure: logit of limit orders' side, log of their size, logit of takers' side.
+    limit_size, market_size, size_sd
+        Mean sizes, and the standard deviation of their log.
+    distance, tail, far
+        Limit prices lie at ``distance * (u ** (-1 / tail) - 1)`` behind the efficient price, at most `far`.
+    stale
+        A quote is stale when the efficient price is this far beyond it.
+    snipe
+        Probability, each :data:`simulation._lob_flow.LATENT_MS`, that stale quotes are taken instead of cancelled.
+    flee
+        Probability that the owner of a stale quote cancels it in time.
+    refill
+        Probability that a market maker closes a gap behind the efficient price.
+    """
+
+    start_ticks: int = 60_000
+    signal: float = 1.0
+    edge: float = 0.35
+    volatility: float = 0.0009
+    vol_sd: float = 0.35
+    vol_minutes: float = 45.0
+    signal_minutes: float = 10.0
+    limit_rate: float = 4.5
+    market_rate: float = 0.5
+    cancel_rate: float = 0.004
+    side_tilt: float = 0.15
+    size_tilt: float = 0.6
+    taker_tilt: float = 0.2
+    limit_size: float = 600.0
+    market_size: float = 250.0
+    size_sd: float = 0.7
+    distance: float = 30.0
+    tail: float = 1.0
+    far: float = 1_500.0
+    stale: float = 1.0
+    snipe: float = 0.25
+    flee: float = 0.8
+    refill: float = 1.0
+
+    def __post_init__(self) -> None:
+        values = {field.name: float(getattr(self, field.name)) for field in fields(self)}
+        positive = {"start_ticks", "volatility", "vol_minutes", "signal_minutes", "limit_rate", "limit_size", "tail"}
+        for name, value in values.items():
+            if not np.isfinite(value) or value < 0 or (name in positive and value == 0):
+                raise ConfigError(
+                    f"{name} = {value} of a synthetic market is impossible", advice="Use a positive number"
+                )
+
+
+class SyntheticMarket:
+    """One symbol's book and flow, stepped by time.
+
+    Parameters
+    ----------
+    seed
+        Seed; symbols of one exchange differ by name.
+    start_ms
+        Opening time; the market has run before it for long enough to be stationary.
+    params
+        Parameters of the flow.
+    symbol
+        Enters the seed.
+    """
+
+    def __init__(self, seed: int, start_ms: int, params: MarketParams, symbol: str = SYNTHETIC.symbol) -> None:
+        if seed < 0 or start_ms < _BURN_IN_MS:
+            raise ConfigError(
+                f"seed {seed} or start {start_ms} is impossible", advice="Use a seed of 0 or more and a UTC time in ms"
+            )
+        self.lob = _lob.new_lob(_lob_flow.F_STATE)
+        self._prices: NDArray[np.int64] = np.zeros(_lob.DEEPEST, np.int64)
+        self._sizes: NDArray[np.int64] = np.zeros(_lob.DEEPEST, np.int64)
+        rng = np.random.default_rng([seed, zlib.crc32(symbol.encode())])
+        self.lob.rng[:] = rng.integers(0, 2**63, 2)
+        self._set(params, rng)
+        opening = start_ms - _BURN_IN_MS
+        self.lob.i[_lob.NOW_MS] = self.lob.i[_lob.NEXT_LATENT_MS] = opening
+        self.lob.f[_lob_flow.NEXT_EVENT] = opening
+        while self.advance(start_ms) != _lob_flow.REACHED:
+            self.clear_rows()
+        self._reset()
+
+    def _set(self, params: MarketParams, rng: np.random.Generator) -> None:
+        f = self.lob.f
+        f[_lob_flow.V] = params.start_ticks + 0.5
+        f[_lob_flow.X] = rng.normal() * params.vol_sd
+        f[_lob_flow.S] = rng.normal()
+        for name, slot in _SLOTS.items():
+            f[slot] = getattr(params, name)
+
+    def _reset(self) -> None:
+        """Forget what was published and counted during the burn-in."""
+        self.lob.i[[_lob.N_ROWS, _lob.FRAME, _lob.TRADE_ID]] = 0
+        self.lob.candles[:] = 0
+        self.lob.i[_lob.CANDLE_LAST] = -1
+
+    @property
+    def now_ms(self) -> int:
+        """Market time that has been simulated."""
+        return int(self.lob.i[_lob.NOW_MS])
+
+    @property
+    def rows(self) -> int:
+        """Rows waiting in the output buffer."""
+        return int(self.lob.i[_lob.N_ROWS])
+
+    @property
+    def efficient_price(self) -> float:
+        """Latent efficient price, ticks; nobody in the market sees it."""
+        return float(self.lob.f[_lob_flow.V])
+
+    @property
+    def pressure(self) -> float:
+        """Latent pressure, standard deviations; nobody in the market sees it."""
+        return float(self.lob.f[_lob_flow.S])
+
+    def advance(self, until_ms: int) -> int:
+        """Run to a time, or to the first thing that needs attention (see :mod:`simulation._lob_flow`)."""
+        return int(_lob_flow.advance(self.lob, until_ms, self._prices, self._sizes))
+
+    def clear_rows(self) -> None:
+        """Empty the output buffer."""
+        self.lob.i[_lob.N_ROWS] = 0
+
+    def open_feed(self, feed: int, levels: int, push_ms: int) -> None:
+        """Publish a book topic from now on, beginning with a snapshot.
+
+        Raises
+        ------
+        ConfigError
+            The depth or the interval is impossible.
+        """
+        if not 1 <= levels <= _lob.DEEPEST or push_ms < 1:
+            raise ConfigError(
+                f"a book topic of {levels} levels every {push_ms} ms is impossible",
+                advice=f"Use 1 to {_lob.DEEPEST} levels and at least 1 ms",
+            )
+        now = self.now_ms
+        # Pushes lie on multiples of the interval, whenever somebody subscribes.
+        self.lob.feed[feed] = (1, now - now % push_ms + push_ms, 0, 0, levels, push_ms)
+        self.snapshot(feed)
+
+    def snapshot(self, feed: int) -> None:
+        """Publish the whole top of the book on a topic."""
+        _lob.publish(self.lob, feed, self.now_ms, True, self._prices, self._sizes)
+
+    def close_feed(self, feed: int) -> None:
+        """Stop a book topic."""
+        self.lob.feed[feed, 0] = 0
+
+    def top(self, side: int, levels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Prices and displayed sizes of the best levels of a side, best first."""
+        n = _lob.top(self.lob, side, min(levels, _lob.DEEPEST), self._prices, self._sizes)
+        return self._prices[:n].copy(), self._sizes[:n].copy()
+
+    def take_rows(self, ordinal: int = 0) -> EventBatch:
+        """The waiting rows as events, frames numbered from `ordinal` on; the buffer is emptied."""
+        n, lob = self.rows, self.lob
+        batch = EventBatch(
+            kind=np.where(lob.row_feed[:n] == _lob.TRADE_FEED, TRADE, BOOK).astype(np.int8),
+            flags=lob.row_flags[:n] & np.where(lob.row_feed[:n] == _lob.TRADE_FEED, 0, 7).astype(np.uint8),
+            side=lob.row_side[:n].copy(),
+            time_ms=lob.row_time[:n].copy(),
+            price=lob.row_price[:n].copy(),
+            size=lob.row_size[:n].copy(),
+            ordinal=lob.row_frame[:n] + ordinal,
+            recv_ns=lob.row_push[:n] * 1_000_000,
+        )
+        self.clear_rows()
+        return batch
+
+
+_SLOTS = {
+    "signal": _lob_flow.P_SIGNAL,
+    "edge": _lob_flow.P_EDGE,
+    "volatility": _lob_flow.P_VOL,
+    "vol_sd": _lob_flow.P_VOL_SD,
+    "vol_minutes": _lob_flow.P_VOL_TAU,
+    "signal_minutes": _lob_flow.P_S_TAU,
+    "limit_rate": _lob_flow.P_LIMIT,
+    "market_rate": _lob_flow.P_MARKET,
+    "cancel_rate": _lob_flow.P_CANCEL,
+    "side_tilt": _lob_flow.P_SIDE_TILT,
+    "size_tilt": _lob_flow.P_SIZE_TILT,
+    "taker_tilt": _lob_flow.P_TAKER_TILT,
+    "limit_size": _lob_flow.P_LIMIT_SIZE,
+    "market_size": _lob_flow.P_MARKET_SIZE,
+    "size_sd": _lob_flow.P_SIZE_SD,
+    "distance": _lob_flow.P_DISTANCE,
+    "tail": _lob_flow.P_TAIL,
+    "far": _lob_flow.P_FAR,
+    "stale": _lob_flow.P_STALE,
+    "snipe": _lob_flow.P_SNIPE,
+    "flee": _lob_flow.P_FLEE,
+    "refill": _lob_flow.P_REFILL,
+}
+
+
+def synthetic_events(
+    seed: int,
+    signal: float,
+    start_ms: int,
+    duration_ms: int,
+    *,
+    levels: int = 200,
+    push_ms: int = 100,
+    instrument: Instrument = SYNTHETIC,
+    params: MarketParams | None = None,
+) -> Iterator[EventBatch]:
+    """The events that a recorder of the local exchange would write, without any socket.
+
+    A gap marker and a snapshot open the stream; after them a book message every `push_ms` in which something changed,
+    trades between them as they happen. Ordinals count frames from 0; the receive time is the sending time.
+
+    Parameters
+    ----------
+    seed
+        Same seed and arguments, same market.
+    signal
+        Share of the planted drift: 0 for a market with nothing to find.
+    start_ms
+        Exchange time of the first snapshot.
+    duration_ms
+        Length.
+    levels, push_ms
+        Depth of the book topic and interval of its messages.
+    instrument
+        Only its symbol matters here: it enters the seed.
+    params
+        Other parameters of the flow; `signal` overrides theirs.
+
+    Yields
+    ------
+    EventBatch
+        Pieces of at most ten minutes.
+
+    Raises
+    ------
+    ConfigError
+        An argument is impossible.
+    """
+    chosen = replace(params or MarketParams(), signal=signal)
+    market = SyntheticMarket(seed, start_ms, chosen, instrument.symbol)
+    market.open_feed(0, levels, push_ms)
+    first = market.take_rows()
+    gap = EventBatch.from_rows([(GAP, 0, 0, int(first.time_ms[0]), 0, 0, 0, int(first.recv_ns[0]))])
+    yield EventBatch.concat([gap, first])
+    end_ms = start_ms + duration_ms
+    while market.now_ms < end_ms:
+        market.advance(min(market.now_ms + _CHUNK_MS, end_ms))
+        if market.rows:
+            yield market.take_rows()
