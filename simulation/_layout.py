@@ -1,0 +1,57 @@
+"""Where the kernel keeps what it knows: the layout of its arrays.
+
+Numba freezes these constants into compiled code, and its disk cache notices changes of `_kernel.py` only: change that
+file along with this one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: A time that never comes.
+NEVER = 1 << 62
+#: Queue position of an order whose level lies deeper than the book shows.
+HIDDEN = 1 << 62
+
+# PlanStatus, ExitReason and the roles of fills: simulation.fills names them for people.
+OPEN, UNFILLED, CLOSED, UNKNOWN, REJECTED = -1, 0, 1, 2, 3
+NONE, STOP, TARGET, TIME, FLATTEN = 0, 1, 2, 3, 4
+
+# Stages of a plan's entry order.
+NEW, FLYING, RESTING, GONE, DONE = 0, 1, 2, 3, 4
+
+# Lines of the log.
+LOG_ACCEPTED, LOG_REJECTED, LOG_FILLED, LOG_CANCELLED, LOG_CLOSED = 0, 1, 2, 3, 4
+
+# Places in `World.state`.
+CLOCK, ORDINAL, KNOWN, KNOWN_SINCE, BUILDING, TOUCHED, STRICT, LATENCY, PLANS, NEXT_PLAN, ACTIVE = range(11)
+NEXT_DUE, NEXT_COMMAND, RETRY, CHANGED, LOGGING, LOGGED, NEXT_FUNDING, STATE_SIZE = range(11, 19)
+
+# Places in `World.sides`: per side of the book, what decides at a glance whether an event concerns any plan.
+COUNT, HOT, HIDDEN_KEY, STOP_KEY, TARGET_KEY, MASK, SIDE_SIZE = range(7)
+
+#: What was asked for (stop and target are keys too); when things arrive, are sent, take effect; how far it has come.
+_ASKED = ("decide", "side", "key", "stop", "target", "size", "hold")
+_TIMES = ("arrive", "cancel_command", "hold_command", "cancel_due", "exit_due")
+_STOOD = ("stage", "reason", "retry", "queue", "left", "filled", "entry_value", "exited", "exit_value")
+_ENDED = ("entry_ms", "exit_ms", "end_ms", "status")
+
+#: A plan as the kernel keeps it.
+PLAN = np.dtype([(name, np.int64) for name in _ASKED + _TIMES + _STOOD + _ENDED] + [("funding", np.float64)])
+
+
+class World(NamedTuple):
+    """All state of the kernel, in arrays that it changes in place."""
+
+    state: NDArray[np.int64]
+    sides: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    plans: NDArray[Any]
+    active: NDArray[np.int64]
+    log: NDArray[np.int64]
+    funding_ms: NDArray[np.int64]
+    funding_rate: NDArray[np.float64]

@@ -1,0 +1,386 @@
+"""The fill model: what would have become of an order plan on the recorded market.
+
+The rules, for a plan that buys (selling mirrors them):
+
+1. *Decision.* The plan is sent once a frame has been seen whose clock is at or after `decide_ms`; the order arrives
+   when the clock reaches `decide_ms + latency_ms`, in a later frame at the earliest. What is due takes effect before
+   the event that moves the clock, on the book as it stood.
+2. *Arrival.* The entry is post-only: at or above the best ask it is rejected. Otherwise it joins the queue behind the
+   size displayed at its price. Where its price lies deeper than the book shows, the queue is unknown: trades at the
+   price do not fill it, and the queue becomes the displayed size when the level comes into sight.
+3. *Queue.* A sell trade at the price uses up the queue ahead, then fills the order, in part if need be. Displayed
+   size below the queue ahead caps it: who cancels is assumed to stand behind us first. This is the risk-averse queue
+   model that hftbacktest documents. A touch is not a fill.
+4. *Sweep.* A sell trade below the price, or a best ask at or below it after a whole book message, fills the rest at the
+   limit. Entry fills pay the maker fee.
+5. *Cancel.* Sent at `decide_ms + tif_ms`, in effect `latency_ms` later; fills in between count.
+6. *Exit.* From the first fill on, a trade at or through the stop or the target triggers a market exit (Bybit's "Full"
+   mode with last-price trigger: the target is a market order too), and so does the time `first fill + hold_ms`. The
+   trade that fills the entry may trigger the stop; trades before it count for nothing. The exit takes effect
+   `latency_ms` after its trigger, cancels the rest of the entry, walks the book and pays the taker fee; what the book
+   does not hold is closed on the following messages. The first trigger is the only one.
+7. *Funding* is charged on the position held at each funding time, at the mid price.
+8. *Unknown.* A plan whose life touches a time at which the book is unknown, or the end of the data, is unknown. That is
+   not a loss, not a zero, and not a label.
+
+Plans do not see each other, and the market does not see them: sizes are assumed small beside the book.
+
+References
+----------
+hftbacktest, "Order Fill" and "Queue models": https://hftbacktest.readthedocs.io/en/latest/order_fill.html.
+Bybit, "Take Profit/Stop Loss" (``tpslMode=Full``): https://bybit-exchange.github.io/docs/v5/position/trading-stop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from market.events import EventBatch
+from simulation import _layout as lay
+from simulation._kernel import advance
+
+_CHUNK = 1 << 16
+_NO_LIMIT = 1 << 62
+
+
+class PlanStatus(IntEnum):
+    """How a plan ended."""
+
+    UNFILLED = lay.UNFILLED
+    CLOSED = lay.CLOSED
+    UNKNOWN = lay.UNKNOWN
+    REJECTED = lay.REJECTED
+
+
+class ExitReason(IntEnum):
+    """Why a position was closed."""
+
+    NONE = lay.NONE
+    STOP = lay.STOP
+    TARGET = lay.TARGET
+    TIME = lay.TIME
+    FLATTEN = lay.FLATTEN
+
+
+@dataclass(frozen=True, slots=True)
+class FillModel:
+    """What trading costs, and how late orders arrive.
+
+    Attributes
+    ----------
+    latency_ms
+        From a decision or trigger to its effect at the exchange, ms of exchange time; at least 0.
+    maker_fee, taker_fee
+        Fractions of traded value; a negative maker fee is a rebate.
+    """
+
+    latency_ms: int
+    maker_fee: float
+    taker_fee: float
+
+    def __post_init__(self) -> None:
+        if self.latency_ms < 0 or not all(
+            math.isfinite(fee) and abs(fee) < 1 for fee in (self.maker_fee, self.taker_fee)
+        ):
+            raise ValueError(f"impossible fill model: {self}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plans:
+    """Order plans, as a structure of arrays; any sequences of integers are accepted.
+
+    Attributes
+    ----------
+    decide_ms : int64[n]
+        When the plan is decided, usually the close of a bar, ms UTC.
+    side : int8[n]
+        +1 buys first, -1 sells first.
+    limit, stop, target : int64[n]
+        Ticks; the stop lies on the losing side of the limit, the target on the winning side.
+    size : int64[n]
+        Quantity steps.
+    tif_ms : int64[n]
+        The entry is cancelled this long after the decision.
+    hold_ms : int64[n]
+        The position is closed this long after its first fill.
+
+    Raises
+    ------
+    ValueError
+        Lengths differ, or a plan is impossible; the message names its row.
+    """
+
+    decide_ms: NDArray[np.int64]
+    side: NDArray[np.int8]
+    limit: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    target: NDArray[np.int64]
+    size: NDArray[np.int64]
+    tif_ms: NDArray[np.int64]
+    hold_ms: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            column = np.atleast_1d(np.asarray(getattr(self, field.name)))
+            if column.size and not np.issubdtype(column.dtype, np.integer):
+                raise ValueError(f"plans: {field.name} holds {column.dtype}, not integers")
+            object.__setattr__(self, field.name, column.astype(np.int8 if field.name == "side" else np.int64))
+        if len({getattr(self, field.name).shape for field in fields(self)}) != 1 or self.side.ndim != 1:
+            raise ValueError("plans: the columns differ in length")
+        possible = (
+            (np.abs(self.side) == 1)
+            & (self.decide_ms >= 0)
+            & (np.minimum(np.minimum(self.limit, self.stop), self.target) > 0)
+            & (self.side * (self.limit - self.stop) > 0)
+            & (self.side * (self.target - self.limit) > 0)
+            & (self.size > 0)
+            & (self.tif_ms > 0)
+            & (self.hold_ms > 0)
+        )
+        if not possible.all():
+            row = int(np.argmin(possible))
+            values = ", ".join(f"{field.name} {getattr(self, field.name)[row]}" for field in fields(self))
+            raise ValueError(f"plans: row {row} is impossible ({values})")
+
+    def __len__(self) -> int:
+        return len(self.side)
+
+    def __getitem__(self, rows: slice | NDArray[np.bool_] | NDArray[np.int64]) -> Plans:
+        columns: list[Any] = [getattr(self, field.name)[rows] for field in fields(self)]
+        return Plans(*columns)
+
+    @classmethod
+    def concat(cls, parts: Iterable[Plans]) -> Plans:
+        """Join plans end to end: one pass over the events serves them all."""
+        held = list(parts)
+        none: list[Any] = [np.empty(0, np.int64)]
+        columns = [np.concatenate([getattr(part, field.name) for part in held] or none) for field in fields(cls)]
+        return cls(*columns)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanOutcomes:
+    """What became of plans, in the plans' order. Values are sums of ticks * steps.
+
+    Attributes
+    ----------
+    status : int8[n]
+        :class:`PlanStatus`.
+    exit_reason : int8[n]
+        :class:`ExitReason`.
+    entry_ms, exit_ms : int64[n]
+        First fill of the entry and last fill of the exit; -1 where there is none.
+    end_ms : int64[n]
+        When the outcome is fully known: the end of the label. -1 for unknown ones.
+    filled : int64[n]
+        Steps; -1 unknown.
+    entry_value, exit_value : int64[n]
+        -1 unknown.
+    fees, funding : float64[n]
+        Paid (negative: received); NaN unknown.
+    net_return : float64[n]
+        Profit after fees and funding, as a fraction of the entry value; 0.0 for unfilled and rejected plans, NaN for
+        unknown ones.
+    """
+
+    status: NDArray[np.int8]
+    exit_reason: NDArray[np.int8]
+    entry_ms: NDArray[np.int64]
+    exit_ms: NDArray[np.int64]
+    end_ms: NDArray[np.int64]
+    filled: NDArray[np.int64]
+    entry_value: NDArray[np.int64]
+    exit_value: NDArray[np.int64]
+    fees: NDArray[np.float64]
+    funding: NDArray[np.float64]
+    net_return: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    def __getitem__(self, rows: slice | NDArray[np.bool_] | NDArray[np.int64]) -> Self:
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+
+def simulate(
+    events: Iterable[EventBatch],
+    plans: Plans,
+    model: FillModel,
+    *,
+    funding_ms: ArrayLike | None = None,
+    funding_rate: ArrayLike | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> PlanOutcomes:
+    """Live every plan through one pass over the events.
+
+    Parameters
+    ----------
+    events
+        Batches of one symbol, in capture order; a single :class:`EventBatch` in a list will do.
+    plans
+        In any order; each lives independently of the others.
+    model
+        Costs and latency.
+    funding_ms, funding_rate
+        Funding times, ascending, ms UTC, and rates as fractions of position value (positive: longs pay).
+    progress
+        Called with the number of rows taken in so far.
+
+    Returns
+    -------
+    PlanOutcomes
+        One row per plan, in the plans' order.
+
+    Raises
+    ------
+    ValueError
+        Funding times and rates do not fit each other.
+    """
+    order = np.argsort(plans.decide_ms, kind="stable")
+    records = plan_records(plans, model, order)
+    world = make_world(records, model, strict=True, funding=_funding(funding_ms, funding_rate))
+    world.state[lay.PLANS] = len(records)
+    world.state[lay.NEXT_COMMAND] = records["decide"][0] if len(records) else lay.NEVER
+    rows = 0
+    for batch in events:
+        for chunk in batch.chunks(_CHUNK):
+            world = reserve(world, len(chunk))
+            take_in(world, chunk, 0, _NO_LIMIT)
+        rows += len(batch)
+        if progress is not None:
+            progress(rows)
+    settled = np.empty(len(records), lay.PLAN)
+    settled[order] = records
+    return _outcomes(settled, model)
+
+
+def plan_records(plans: Plans, model: FillModel, order: NDArray[np.int64]) -> NDArray[np.void]:
+    """The kernel's records of plans, in `order`."""
+    records = np.zeros(len(plans), lay.PLAN)
+    sign = plans.side.astype(np.int64)[order]
+    records["decide"] = plans.decide_ms[order]
+    records["side"] = (1 - sign) // 2
+    for name, column in (("key", plans.limit), ("stop", plans.stop), ("target", plans.target)):
+        records[name] = sign * column[order]
+    records["size"] = records["left"] = plans.size[order]
+    records["hold"] = plans.hold_ms[order]
+    records["arrive"] = records["decide"] + model.latency_ms
+    records["cancel_command"] = records["decide"] + plans.tif_ms[order]
+    for name in ("hold_command", "cancel_due", "exit_due"):
+        records[name] = lay.NEVER
+    for name in ("entry_ms", "exit_ms", "end_ms", "status"):
+        records[name] = -1
+    return records
+
+
+def make_world(
+    records: NDArray[np.void],
+    model: FillModel,
+    *,
+    strict: bool,
+    log_lines: int = 0,
+    funding: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
+) -> lay.World:
+    """A kernel state without a book; `strict` makes plans that live through a gap unknown."""
+    state = np.zeros(lay.STATE_SIZE, np.int64)
+    state[[lay.CLOCK, lay.ORDINAL]] = -1
+    state[[lay.NEXT_DUE, lay.NEXT_COMMAND]] = lay.NEVER
+    state[lay.STRICT], state[lay.LATENCY], state[lay.LOGGING] = strict, model.latency_ms, log_lines > 0
+    sides = np.zeros((2, lay.SIDE_SIZE), np.int64)
+    sides[:, [lay.HOT, lay.HIDDEN_KEY, lay.STOP_KEY]] = -lay.NEVER
+    sides[:, lay.TARGET_KEY] = lay.NEVER
+    times, rates = funding or (np.empty(0, np.int64), np.empty(0, np.float64))
+    return lay.World(
+        state=state,
+        sides=sides,
+        keys=np.zeros((2, 1024), np.int64),
+        sizes=np.zeros((2, 1024), np.int64),
+        plans=records,
+        active=np.zeros(len(records), np.int64),
+        log=np.zeros((log_lines, 6), np.int64),
+        funding_ms=times,
+        funding_rate=rates,
+    )
+
+
+def reserve(world: lay.World, rows: int) -> lay.World:
+    """Make sure that the book has room for `rows` more levels."""
+    need = int(world.sides[:, lay.COUNT].max()) + rows
+    held = world.keys.shape[1]
+    if need <= held:
+        return world
+    wider = ((0, 0), (0, 2 * need - held))
+    return world._replace(keys=np.pad(world.keys, wider), sizes=np.pad(world.sizes, wider))
+
+
+def take_in(world: lay.World, batch: EventBatch, first: int, room: int) -> int:
+    """Run the kernel over a batch; see `advance`."""
+    return int(
+        advance(
+            world,
+            _frozen(batch.kind),
+            _frozen(batch.flags),
+            _frozen(batch.side),
+            _frozen(batch.time_ms),
+            _frozen(batch.price),
+            _frozen(batch.size),
+            _frozen(batch.ordinal),
+            first,
+            room,
+        )
+    )
+
+
+def _frozen(column: NDArray[Any]) -> NDArray[Any]:
+    """A read-only, contiguous view: memory-mapped and ordinary columns then share one compiled kernel."""
+    view = np.ascontiguousarray(column).view()
+    view.flags.writeable = False
+    return view
+
+
+def _funding(times: ArrayLike | None, rates: ArrayLike | None) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+    if times is None and rates is None:
+        return None
+    moments = np.asarray([] if times is None else times, np.int64)
+    shares = np.asarray([] if rates is None else rates, np.float64)
+    if moments.shape != shares.shape or moments.ndim != 1:
+        raise ValueError("funding: times and rates differ in length")
+    if (np.diff(moments) <= 0).any() or not np.isfinite(shares).all():
+        raise ValueError("funding: times must ascend and rates be finite")
+    return moments, shares
+
+
+def _outcomes(records: NDArray[np.void], model: FillModel) -> PlanOutcomes:
+    status = np.where(records["stage"] == lay.DONE, records["status"], lay.UNKNOWN).astype(np.int8)
+    unknown = status == lay.UNKNOWN
+    closed = status == lay.CLOSED
+
+    def whole(name: str) -> NDArray[np.int64]:
+        return np.where(unknown, -1, records[name]).astype(np.int64)
+
+    def real(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(unknown, np.nan, values)
+
+    entry, exit_ = records["entry_value"], records["exit_value"]
+    fees = model.maker_fee * entry + model.taker_fee * exit_
+    profit = (1 - 2 * records["side"]) * (exit_ - entry) - fees - records["funding"]
+    return PlanOutcomes(
+        status=status,
+        exit_reason=np.where(closed, records["reason"], lay.NONE).astype(np.int8),
+        entry_ms=whole("entry_ms"),
+        exit_ms=whole("exit_ms"),
+        end_ms=whole("end_ms"),
+        filled=whole("filled"),
+        entry_value=whole("entry_value"),
+        exit_value=whole("exit_value"),
+        fees=real(fees),
+        funding=real(records["funding"]),
+        net_return=real(np.divide(profit, entry, out=np.zeros(len(records)), where=closed)),
+    )
