@@ -1,0 +1,223 @@
+"""The gate: whether a council may trade live, with every reason in plain words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from settings import Gate
+from training import statistics
+from training.backtest import Track
+from training.holdout import HoldOutResult
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One condition.
+
+    Attributes
+    ----------
+    name
+        Short and stable, for machines.
+    passed
+        Whether it is met. An unknown figure meets nothing.
+    text
+        For people, with the figure and the limit.
+    """
+
+    name: str
+    passed: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateVerdict:
+    """The verdict.
+
+    Attributes
+    ----------
+    passed
+        Whether every condition is met.
+    dsr
+        Deflated Sharpe ratio of the council, a probability; NaN if undefined.
+    pbo
+        Probability of backtest overfitting of the study; NaN if undefined.
+    reasons
+        All conditions, met or not.
+    figures
+        What the verdict rests on.
+    """
+
+    passed: bool
+    dsr: float
+    pbo: float
+    reasons: tuple[Reason, ...]
+    figures: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; what is not finite is ``None``."""
+        return {
+            "passed": self.passed,
+            "dsr": _plain(self.dsr),
+            "pbo": _plain(self.pbo),
+            "reasons": [{"name": one.name, "passed": one.passed, "text": one.text} for one in self.reasons],
+            "figures": {name: _plain(value) for name, value in self.figures.items()},
+        }
+
+
+def judge(
+    rules: Gate,
+    *,
+    paths: Sequence[Track],
+    sharpes: NDArray[np.float64],
+    returns: NDArray[np.float64],
+    random: NDArray[np.float64],
+    holdout: HoldOutResult,
+) -> GateVerdict:
+    """Judge a council.
+
+    Parameters
+    ----------
+    rules
+        The limits.
+    paths
+        Out-of-fold track records of the council, one a backtest path.
+    sharpes : float64[configurations]
+        Sharpe ratio, per bar, of everything that was tried; NaN for what never traded.
+    returns : float64[n, configurations]
+        Out-of-fold bar returns of everything that was tried.
+    random : float64[runs]
+        Total returns, on the development rows, of random entries with the council's plans.
+    holdout
+        The council on data that neither tuning nor ranking saw.
+    """
+    figures = _development_figures(paths, sharpes, returns, random)
+    figures |= _holdout_figures(holdout)
+    reasons = (
+        *_development_reasons(rules, figures, len(sharpes)),
+        *_holdout_reasons(rules, figures, holdout),
+    )
+    return GateVerdict(all(one.passed for one in reasons), figures["dsr"], figures["pbo"], reasons, figures)
+
+
+def _development_figures(
+    paths: Sequence[Track],
+    sharpes: NDArray[np.float64],
+    returns: NDArray[np.float64],
+    random: NDArray[np.float64],
+) -> dict[str, float]:
+    # The candidate is measured as every trial was: the mean of the paths' Sharpe ratios over the bars of *one* path.
+    # Pooling the paths would count the same bars several times over.
+    bars = len(paths[0].returns)
+    ratio = float(np.mean([path.sharpe for path in paths]))
+    skew, kurtosis = statistics.moments(np.concatenate([path.returns for path in paths]))
+    defined = sharpes[np.isfinite(sharpes)]
+    variance = float(defined.var(ddof=1)) if len(defined) > 1 else math.nan
+    hurdle = statistics.expected_max_sharpe(len(sharpes), variance)
+    totals = np.array([path.total for path in paths])
+    return {
+        "bars": float(bars),
+        "sharpe": ratio,
+        "psr": statistics.probabilistic_sharpe(ratio, bars, skew, kurtosis),
+        "dsr": statistics.probabilistic_sharpe(ratio, bars, skew, kurtosis, hurdle),
+        "dsr_hurdle": hurdle,
+        "tried": float(len(sharpes)),
+        "tried_independent": statistics.effective_trials(returns),
+        "sharpe_variance": variance,
+        "skew": skew,
+        "kurtosis": kurtosis,
+        "min_track_bars": statistics.min_track_record(ratio, skew, kurtosis, benchmark=hurdle),
+        "pbo": statistics.backtest_overfitting(returns),
+        "paths": float(len(paths)),
+        "paths_positive": float((totals > 0).mean()),
+        "path_return_mean": float(totals.mean()),
+        "path_return_min": float(totals.min()),
+        "path_trades": float(np.mean([path.trades for path in paths])),
+        "path_win_rate": float(np.mean([path.win_rate for path in paths])),
+        "path_drawdown": float(max(statistics.max_drawdown(path.returns) for path in paths)),
+        "path_sortino": float(np.mean([statistics.sortino(path.returns) for path in paths])),
+        "random_return_p95": float(np.quantile(random, 0.95)),
+    }
+
+
+def _holdout_figures(holdout: HoldOutResult) -> dict[str, float]:
+    track = holdout.track
+    low, high = statistics.bootstrap_interval(track.returns, seed=1)
+    return {
+        "holdout_bars": float(len(track.returns)),
+        "holdout_orders": float(track.orders),
+        "holdout_trades": float(track.trades),
+        "holdout_unknown": float(track.unknown),
+        "holdout_return": track.total,
+        "holdout_return_low": low,
+        "holdout_return_high": high,
+        "holdout_sharpe": track.sharpe,
+        "holdout_win_rate": track.win_rate,
+        "holdout_drawdown": statistics.max_drawdown(track.returns),
+        "holdout_random_return": float(holdout.random.mean()),
+        "holdout_buy_and_hold": holdout.buy_and_hold,
+    }
+
+
+def _development_reasons(rules: Gate, figures: dict[str, float], tried: int) -> list[Reason]:
+    return [
+        Reason(
+            "dsr",
+            figures["dsr"] >= rules.min_dsr,
+            f"The chance that the council's Sharpe ratio is real, after {tried} configurations were tried, is "
+            f"{_share(figures['dsr'])}; at least {_share(rules.min_dsr)} is wanted.",
+        ),
+        Reason(
+            "pbo",
+            figures["pbo"] <= rules.max_pbo,
+            f"In {_share(figures['pbo'])} of the ways to halve the data, what was best on one half was at or below the "
+            f"middle on the other; at most {_share(rules.max_pbo)} is allowed.",
+        ),
+        Reason(
+            "paths",
+            figures["paths_positive"] >= rules.min_path_share,
+            f"{_share(figures['paths_positive'])} of the {figures['paths']:.0f} backtest paths ended with a gain after "
+            f"costs; at least {_share(rules.min_path_share)} is wanted.",
+        ),
+        Reason(
+            "random",
+            figures["path_return_mean"] > max(figures["random_return_p95"], 0.0),
+            f"The paths return {_percent(figures['path_return_mean'])} on average; doing nothing returns 0 % and the "
+            f"best twentieth of random entries with the same plans {_percent(figures['random_return_p95'])}.",
+        ),
+    ]
+
+
+def _holdout_reasons(rules: Gate, figures: dict[str, float], holdout: HoldOutResult) -> list[Reason]:
+    trades = holdout.track.trades
+    return [
+        Reason(
+            "holdout_trades",
+            trades >= rules.min_holdout_trades,
+            f"On the hold-out the council closed {trades} trades; at least {rules.min_holdout_trades} are wanted, "
+            "fewer say nothing.",
+        ),
+        Reason(
+            "holdout_return",
+            figures["holdout_return"] > rules.min_holdout_return,
+            f"On the hold-out it returned {_percent(figures['holdout_return'])} after costs; more than "
+            f"{_percent(rules.min_holdout_return)} is wanted.",
+        ),
+    ]
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %" if math.isfinite(value) else "unknown"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:+.2f} %" if math.isfinite(value) else "unknown"

@@ -1,0 +1,62 @@
+"""Labels and sample weights, read from outcome tables.
+
+References
+----------
+M. López de Prado, "Advances in Financial Machine Learning", Wiley 2018, chapter 4: labels that overlap in time share
+their information, so each weighs as much as it is unique.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def wins(net_return: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1.0 where a closed plan earned more than it cost, 0.0 where not.
+
+    Parameters
+    ----------
+    net_return : float64[n]
+        Of closed plans only: a plan that was not filled, or whose end is unknown, has no label.
+
+    Raises
+    ------
+    ValueError
+        A return is NaN.
+    """
+    if np.isnan(net_return).any():
+        raise ValueError("a plan with an unknown outcome has no label")
+    return (net_return > 0).astype(np.float64)
+
+
+def uniqueness(start_ms: NDArray[np.int64], end_ms: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Average uniqueness of labels, scaled to a mean of 1.
+
+    A label is alive at every decision time from its own to its end. At each of those, it shares the market with the
+    other labels that are alive; its uniqueness is the mean of one over their number.
+
+    Parameters
+    ----------
+    start_ms : int64[n]
+        Decision times, never decreasing.
+    end_ms : int64[n]
+        When the labels are known; at or after `start_ms`.
+
+    Returns
+    -------
+    float64[n]
+    """
+    count = len(start_ms)
+    if not count:
+        return np.empty(0)
+    times = np.unique(start_ms)
+    first = np.searchsorted(times, start_ms)
+    after = np.searchsorted(times, end_ms, side="right")
+    alive = np.zeros(len(times) + 1)
+    np.add.at(alive, first, 1.0)
+    np.add.at(alive, after, -1.0)
+    share = np.concatenate(([0.0], np.cumsum(1.0 / np.cumsum(alive)[:-1])))
+    weights: NDArray[np.float64] = (share[after] - share[first]) / (after - first)
+    weights /= weights.mean()
+    return weights
