@@ -7,26 +7,21 @@ what the MLflow UI wants to show beside it. The alias ``production`` says which 
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import sqlite3
-import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from council._mlflow import Connection, Missing
 from council.bundle import load_bundle
 from council.packaging import describe, package
-from market.errors import BundleError, NoProductionError, RegistryError, RegistryUnavailable
+from market.errors import BundleError, NoProductionError, RegistryError
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 #: The alias that a person gives to the version that shall trade.
@@ -36,14 +31,6 @@ PLACE = "artifacts/council"
 
 _FOLDER = "council"
 _BATCH = 100
-_SQLITE = "sqlite:///"
-# A registry that is down is known to be down in seconds; a person's own environment wins.
-_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +84,7 @@ class Registry:
     def __init__(self, uri: str, artifact_root: Path) -> None:
         self.uri = uri
         self.artifact_root = artifact_root
+        self._connection = Connection(uri)
 
     def register(
         self,
@@ -149,8 +137,8 @@ class Registry:
             "levels": str(manifest.levels),
         }
         all_tags = {**(tags or {}), **own}
-        with self._calls(), tempfile.TemporaryDirectory() as scratch:
-            client = self._client
+        with self._connection.calls(), tempfile.TemporaryDirectory() as scratch:
+            client = self._connection.client
             folder = package(bundle, Path(scratch) / _FOLDER, PLACE)
             run = client.create_run(self._experiment(name), run_name=f"{name} {manifest.content_hash[:8]}")
             run_id = run.info.run_id
@@ -184,9 +172,9 @@ class Registry:
             The registry is down; nothing was changed, or it cannot be known.
         """
         chosen = self.version(name, version) if version is not None else self._latest(name)
-        with self._calls(), warnings.catch_warnings():
+        with self._connection.calls(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # stages are deprecated, and still in the UI
-            client = self._client
+            client = self._connection.client
             for other in client.get_registered_model(name).latest_versions:
                 if other.current_stage == "Production" and int(other.version) != chosen.version:
                     client.transition_model_version_stage(name, other.version, "Archived")
@@ -206,12 +194,12 @@ class Registry:
             The registry is down: what is in Production is unknown.
         """
         advice = "Train a council, then promote it: purplesky promote, or the alias `production` in the MLflow UI"
-        if not self._exists():
+        if not self._connection.exists():
             raise NoProductionError(f"there is no registry at {self.uri} yet", advice=advice)
         try:
-            with self._calls():
-                model = self._client.get_registered_model(name)
-        except _Missing as error:
+            with self._connection.calls():
+                model = self._connection.client.get_registered_model(name)
+        except Missing as error:
             raise NoProductionError(f"no council is registered as {name}", advice=advice) from error
         aliased = {int(number) for alias, number in model.aliases.items() if alias.lower() == PRODUCTION}
         staged = {int(found.version) for found in model.latest_versions if found.current_stage == "Production"}
@@ -245,13 +233,14 @@ class Registry:
         RegistryUnavailable
             The registry is down.
         """
-        if not self._exists():
+        if not self._connection.exists():
             return []
         found: list[ModelVersion] = []
-        with self._calls():
+        with self._connection.calls():
+            client = self._connection.client
             token: str | None = None
             while token != "":
-                page = self._client.search_model_versions(f"name='{name}'", max_results=_BATCH, page_token=token)
+                page = client.search_model_versions(f"name='{name}'", max_results=_BATCH, page_token=token)
                 found.extend(page)
                 token = page.token or ""
         return sorted(map(_info, found), key=lambda info: info.version)
@@ -309,11 +298,11 @@ class Registry:
         return versions[-1]
 
     def _version(self, name: str, version: int) -> ModelVersion:
-        if self._exists():
+        if self._connection.exists():
             try:
-                with self._calls():
-                    return self._client.get_model_version(name, str(version))
-            except _Missing:
+                with self._connection.calls():
+                    return self._connection.client.get_model_version(name, str(version))
+            except Missing:
                 pass
         numbers = ", ".join(str(info.version) for info in self.versions(name)) or "none"
         raise RegistryError(
@@ -321,20 +310,27 @@ class Registry:
         )
 
     def _download(self, version: ModelVersion, target: Path) -> Path:
-        with self._calls():
+        with self._connection.calls():
             from mlflow.artifacts import download_artifacts
 
-            source = self._client.get_model_version_download_uri(version.name, version.version)
-            return Path(
-                download_artifacts(artifact_uri=f"{source}/{PLACE}", dst_path=str(target), tracking_uri=self.uri)
-            )
+            source = self._connection.client.get_model_version_download_uri(version.name, version.version)
+            try:
+                local = download_artifacts(
+                    artifact_uri=f"{source}/{PLACE}", dst_path=str(target), tracking_uri=self.uri
+                )
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise BundleError(
+                    f"version {version.version} of {version.name} holds no bundle at {source}/{PLACE}",
+                    advice="Promote another version, or train a council",
+                ) from error
+        return Path(local)
 
     def _experiment(self, name: str) -> str:
-        client = self._client
+        client = self._connection.client
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             # Without a place of its own, an experiment of an SQLite store goes to the working directory.
-            place = (self.artifact_root / name).absolute().as_uri() if self._file else None
+            place = (self.artifact_root / name).absolute().as_uri() if self._connection.file else None
             return str(client.create_experiment(name, artifact_location=place))
         if experiment.lifecycle_stage == "deleted":
             client.restore_experiment(experiment.experiment_id)
@@ -356,12 +352,12 @@ class Registry:
             batch: dict[str, list[Any]] = {}
             for kind, entity in kept[start : start + _BATCH]:
                 batch.setdefault(kind, []).append(entity)
-            self._client.log_batch(run_id, **batch)
+            self._connection.client.log_batch(run_id, **batch)
 
     def _create_version(self, name: str, run_id: str, tags: Mapping[str, str], description: str) -> int:
         from mlflow.exceptions import MlflowException
 
-        client = self._client
+        client = self._connection.client
         try:
             client.create_registered_model(name)
         except MlflowException as error:
@@ -372,84 +368,6 @@ class Registry:
             name, source, run_id, tags={key: str(value) for key, value in tags.items()}, description=description
         )
         return int(made.version)
-
-    @property
-    def _file(self) -> Path | None:
-        """The SQLite file, if that is what the address names."""
-        return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
-
-    def _exists(self) -> bool:
-        """Whether there can be anything to read: MLflow would make an empty database where there is none."""
-        return self._file is None or self._file.exists()
-
-    @cached_property
-    def _client(self) -> MlflowClient:
-        for key, value in _ENVIRONMENT.items():
-            os.environ.setdefault(key, value)
-        self._check_file()
-        try:
-            from mlflow import MlflowClient
-
-            _quiet()
-            return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-        except ImportError as error:
-            raise RegistryError(
-                f"the registry {self.uri} needs the package {error.name}",
-                advice="Install purplesky[pipeline], or use the address of an MLflow server in mlflow.uri",
-            ) from error
-
-    def _check_file(self) -> None:
-        """A file that is no database, or no place for one: MLflow would retry that for minutes."""
-        file = self._file
-        if file is None:
-            if not re.match(r"https?://[^/]+", self.uri):
-                raise RegistryError(
-                    f"{self.uri!r} is no registry address",
-                    advice="Set mlflow.uri to sqlite:///file or http://host:port",
-                )
-            return
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(file, timeout=2)) as connection:
-                connection.execute("PRAGMA schema_version").fetchone()
-        except (OSError, sqlite3.Error) as error:
-            raise RegistryUnavailable(
-                f"the registry file {file} cannot be used ({error})",
-                advice="Restore it from a backup or move it away, and see that its folder can be written",
-            ) from error
-
-    @contextmanager
-    def _calls(self) -> Iterator[None]:
-        """Turn the errors of MLflow and of its store into ours."""
-        try:
-            yield
-        except Exception as error:
-            translated = self._translated(error)
-            if translated is None:
-                raise
-            raise translated from error
-
-    def _translated(self, error: Exception) -> RegistryError | None:
-        mlflow = sys.modules.get("mlflow.exceptions")
-        alchemy = sys.modules.get("sqlalchemy.exc")
-        text = _one_line(error)
-        if mlflow is not None and isinstance(error, mlflow.MlflowException):
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return _Missing(f"the registry has nothing there ({text})", advice="Look with: purplesky models")
-            if error.error_code not in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
-                return RegistryError(f"the registry refuses: {text}", advice="Correct what it names")
-        elif not isinstance(error, ConnectionError | TimeoutError) and not (
-            alchemy is not None and isinstance(error, alchemy.SQLAlchemyError)
-        ):
-            return None
-        return RegistryUnavailable(
-            f"the registry at {self.uri} cannot be reached ({text})",
-            advice="Start it (make ui), or correct mlflow.uri in purplesky.toml",
-        )
-
-
-class _Missing(RegistryError):
-    """What was asked for is not in the registry."""
 
 
 def cached(cache: Path, content_hash: str) -> Path | None:
@@ -464,14 +382,6 @@ def cached(cache: Path, content_hash: str) -> Path | None:
     return folder if manifest is not None and manifest.content_hash == content_hash else None
 
 
-def _one_line(error: Exception) -> str:
-    """What happened, without the client's wrapping."""
-    text = (str(error).splitlines() or [""])[0]
-    if cause := re.search(r"Caused by (\w+)", text):
-        return cause[1]
-    return text.rpartition("failed with exception ")[2][:200] or type(error).__name__
-
-
 def _info(version: ModelVersion) -> ModelVersionInfo:
     tags = dict(version.tags)
     return ModelVersionInfo(
@@ -484,11 +394,3 @@ def _info(version: ModelVersion) -> ModelVersionInfo:
         description=version.description or "",
         created_ms=int(version.creation_timestamp),
     )
-
-
-def _quiet() -> None:
-    """MLflow's migrations announce themselves on stderr."""
-    import logging
-
-    for name in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)

@@ -7,7 +7,9 @@ executor never runs it: it reads the bundle itself.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
@@ -21,7 +23,9 @@ class CouncilModel(PythonModel):  # type: ignore[misc]
         """Load the bundle that lies beside this file."""
         self.council = load_bundle(Path(context.artifacts["council"]))
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         """Vote.
 
         Parameters
@@ -29,18 +33,15 @@ class CouncilModel(PythonModel):  # type: ignore[misc]
         context
             Of MLflow.
         model_input
-            ``pandas.DataFrame`` with a column per feature of the engine.
+            With a column per feature of the engine.
         params
             None are known.
 
         Returns
         -------
-        pandas.DataFrame
+        DataFrame
             ``side`` (-1, 0, +1) and ``confidence`` per row.
         """
-        # No type hints above: MLflow would take them for a schema and complain.
-        import pandas as pd
-
         rows = model_input[list(self.council.engine_features)].to_numpy(dtype=float)
         decisions = self.council.vote_many(rows)
         return pd.DataFrame({"side": decisions.side.astype("int64"), "confidence": decisions.confidence})
