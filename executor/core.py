@@ -63,9 +63,9 @@ class Core:
     def __init__(self, config: CoreConfig, councils: CouncilSource, state: CoreState | None = None) -> None:
         self.config = config
         self.state = state or CoreState()
-        self._rules = config.rules()
+        self.rules = config.rules()
         self._councils = councils
-        self._desk = Desk(config, self._rules, self.state)
+        self._desk = Desk(config, self.rules, self.state)
         self._yardsticks: dict[str, Yardstick] = {}
         self._quote = (-1, -1)
 
@@ -185,7 +185,7 @@ class Core:
                 reason = f"no valid prices (close {bar.close}, ATR {bar.atr})"
                 alerts.append(Alert("warning", "no-prices", reason))
             else:
-                steps, reason = risk.size_steps(config, self._rules, state.risk.equity, plan.limit, plan.stop)
+                steps, reason = risk.size_steps(config, self.rules, state.risk.equity, plan.limit, plan.stop)
                 if not reason:
                     entry = self._desk.place(plan, steps, bar.close_ms, atr, state.council.content_hash)
         decided = Decided(bar.open_ms, vote, entry.link_id if entry else None, reason, shadow)
@@ -251,7 +251,7 @@ class Core:
         """Look for entries that are not ours; own protection never counts as one."""
         if event.orders is None:
             return []
-        stem = f"{self._rules.symbol}-"
+        stem = f"{self.rules.symbol}-"
         foreign = [o.link_id for o in event.orders if not o.protective and not o.link_id.startswith(stem)]
         if not foreign:
             return []

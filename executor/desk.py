@@ -267,20 +267,25 @@ class Desk:
 
     def _deadlines(self, trade: Trade) -> Iterator[int]:
         retry = self._config.retry_ms
-        if trade.entry_live:
-            if trade.cancel_sent_ms is None:
-                yield trade.decided_ms + trade.tif_ms
-        elif not trade.open:
-            yield (trade.done_ms or 0) + self._config.settle_ms
         if (since := self._asking_since(trade)) is not None:
             yield since + retry
+        if trade.entry_live and trade.cancel_sent_ms is None:
+            yield trade.decided_ms + trade.tif_ms
+        if not trade.entry_live and not trade.filled and not trade.expected:
+            yield (trade.done_ms or 0) + self._config.settle_ms
         if trade.open > 0:
-            if trade.close_sent_ms is not None:
-                yield max(trade.close_sent_ms, trade.close_asked_ms or 0) + retry
-            elif trade.first_fill_ms is not None:
-                yield trade.first_fill_ms + trade.hold_ms
-            if trade.naked_ms is not None and trade.close_sent_ms is None:
-                yield trade.naked_ms + self._config.protection_timeout_ms
+            yield self._close_deadline(trade)
+
+    def _close_deadline(self, trade: Trade) -> int:
+        retry, sent = self._config.retry_ms, trade.close_sent_ms
+        if trade.close_link is not None:
+            return max(sent or 0, trade.close_asked_ms or 0) + retry
+        wishes = [(trade.first_fill_ms or 0) + trade.hold_ms]
+        if trade.naked_ms is not None:
+            wishes.append(trade.naked_ms + self._config.protection_timeout_ms)
+        if self._state.risk.killed is not None or self._state.flatten is not None:
+            wishes.append(0)
+        return max(min(wishes), 0 if sent is None else sent + retry)
 
     def _asking_since(self, trade: Trade) -> int | None:
         """Since when an answer about the entry, or one of its executions, is awaited; ``None`` when none is."""

@@ -43,6 +43,8 @@ CREATE TABLE alerts (seq INTEGER NOT NULL, wall_ns INTEGER NOT NULL, level TEXT 
 CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), seal TEXT NOT NULL);
 CREATE TABLE commands (id INTEGER PRIMARY KEY, name TEXT NOT NULL, posted_ns INTEGER NOT NULL, taken_ns INTEGER);
 """
+#: Name of the journal in its folder.
+FILE = "journal.sqlite"
 _COPIES = ("state.json", "state.previous.json")
 
 
@@ -64,17 +66,6 @@ class Turn:
 
     event: Event
     actions: Sequence[Action]
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRow:
-    """A session as it was written: canonical JSON of its configuration and of the state it began and ended with."""
-
-    id: int
-    mode: str
-    config: bytes
-    state: bytes
-    final: bytes | None
 
 
 class Journal:
@@ -103,7 +94,7 @@ class Journal:
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._durable = folder, durable
-        self._path = folder / "journal.sqlite"
+        self._path = folder / FILE
         self.recovered = ""
         self.saved: Saved | None = None
         self._session = -1
@@ -244,51 +235,13 @@ class Journal:
         except OSError as error:
             raise JournalError(f"{current} cannot be written ({error.strerror})", advice="Free disk space") from error
 
-    # --- commands ----------------------------------------------------------------------------------------------------
-
-    def post_command(self, name: str) -> None:
-        """Leave a person's command for the executor, running or not."""
-        with self._writing():
-            self._db.execute("INSERT INTO commands (name, posted_ns) VALUES (?, ?)", [name, time.time_ns()])
-
     def take_commands(self) -> list[str]:
-        """Commands that were left and not yet taken, in order; they are taken now."""
+        """Commands that a person left and that were not yet taken, in order; they are taken now."""
         rows = self._db.execute("SELECT id, name FROM commands WHERE taken_ns IS NULL ORDER BY id").fetchall()
         if rows:
             with self._writing():
                 self._db.execute("UPDATE commands SET taken_ns = ? WHERE id <= ?", [time.time_ns(), rows[-1][0]])
         return [name for _, name in rows]
-
-    # --- reading -----------------------------------------------------------------------------------------------------
-
-    def sessions(self) -> list[int]:
-        """Numbers of all sessions."""
-        return [row[0] for row in self._db.execute("SELECT id FROM sessions ORDER BY id")]
-
-    def session(self, number: int) -> SessionRow:
-        """One session.
-
-        Raises
-        ------
-        JournalError
-            There is none of that number.
-        """
-        row = self._db.execute("SELECT id, mode, config, state, final FROM sessions WHERE id = ?", [number]).fetchone()
-        if row is None:
-            known = ", ".join(map(str, self.sessions()[-10:])) or "none"
-            raise JournalError(f"there is no session {number} (last ones: {known})", advice="Name one of them")
-        final = row[4].encode() if row[4] is not None else None
-        return SessionRow(row[0], row[1], row[2].encode(), row[3].encode(), final)
-
-    def turns(self, session: int) -> Iterator[tuple[int, bytes, bytes]]:
-        """Sequence number, event and actions, as they were written."""
-        query = "SELECT seq, event, actions FROM events WHERE session = ? ORDER BY seq"
-        for seq, event, actions in self._db.execute(query, [session]):
-            yield seq, event.encode(), actions.encode()
-
-    def query(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
-        """Rows of a reading statement, for status pages and tests."""
-        return self._db.execute(sql, values).fetchall()
 
 
 class _Transaction:

@@ -1,0 +1,265 @@
+"""Where orders go.
+
+The core never talks to a venue; the daemon hands its actions to a :class:`Gateway` and takes events back from it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from executor.actions import CancelEntry, ClosePosition, PlaceEntry, QueryOrder, ReadEquity, ReadPosition
+from executor.desk import POST_ONLY_REASON
+from executor.events import (
+    EquityRead,
+    Event,
+    Filled,
+    Funding,
+    OpenOrder,
+    OrderAccepted,
+    OrderCancelled,
+    OrderRejected,
+    OrdersRead,
+    OrderState,
+    OrderUnknown,
+    PositionRead,
+    Protected,
+)
+from market import errors
+from market.events import EventBatch
+from market.instruments import Instrument
+from simulation import paper
+from simulation.accounts import Account
+from simulation.fills import ExitReason, FillModel, PlanStatus
+
+#: What a gateway can be asked to do.
+OrderAction = PlaceEntry | CancelEntry | ClosePosition | QueryOrder | ReadEquity | ReadPosition
+
+_DUPLICATE, _NOT_FOUND, _NOTHING_TO_CLOSE = 110072, 110001, 110017
+#: Ended plans that a restart still knows by their link id.
+_REMEMBERED = 100
+_STATUS = {PlanStatus.UNFILLED: "cancelled", PlanStatus.REJECTED: "rejected"}
+
+
+class Gateway(ABC):
+    """A venue, as the executor sees it.
+
+    - :meth:`send` never blocks and never raises for what the venue says: answers, refusals and silence come back as
+      events from :meth:`take`, in the order in which the venue told them.
+    - A submission without an answer is an :class:`~executor.events.OrderUnknown`. A gateway never sends an order twice.
+    - A failed read is an event with ``None``. It is never 0, never empty, never the last value.
+    - An entry carries its stop and target to the venue; :class:`~executor.events.Protected` is sent when the venue has
+      confirmed the stop, with the price and size that it confirmed.
+    - Every execution is told once it is known, as often as the venue tells it; the core counts each id once. Executions
+      of the attached stop and target have an empty link id.
+    - The answer to a query by link id comes after the executions of that order.
+    - Only the daemon's loop calls a gateway: one writer.
+    """
+
+    @abstractmethod
+    def send(self, action: OrderAction, now_ms: int) -> None:
+        """Carry out an action at `now_ms` of the venue's clock."""
+
+    @abstractmethod
+    def on_market(self, events: EventBatch) -> None:
+        """See market events; only a simulated venue needs them."""
+
+    @abstractmethod
+    def on_mark(self, bid: int, ask: int, last: int) -> None:
+        """See the best prices and the last trade, ticks, -1 unknown; only a simulated venue needs them."""
+
+    @abstractmethod
+    def on_funding(self, rate: Decimal, time_ms: int) -> None:
+        """See that funding of `rate` was due at `time_ms`; only a simulated venue needs it."""
+
+    @abstractmethod
+    def take(self) -> list[Event]:
+        """What the venue told since the last call."""
+
+    @abstractmethod
+    def dump(self) -> bytes:
+        """JSON of what a restart needs; ``null`` where the venue itself remembers everything."""
+
+
+class _Dump(msgspec.Struct, frozen=True):
+    """The dry-run venue at rest: account, paper broker, number of executions, close orders by their entry."""
+
+    account: dict[str, Any]
+    broker: dict[str, Any]
+    serial: int
+    closes: dict[str, str]
+
+
+class DryRunGateway(Gateway):
+    """A venue of our own: the fill model, fed with the live market.
+
+    Parameters
+    ----------
+    instrument
+        Contract rules.
+    model
+        Costs and latency, as in training.
+    start_equity
+        USDT.
+    saved
+        :meth:`dump` of an earlier session.
+
+    Raises
+    ------
+    DataError
+        `saved` cannot be read.
+    """
+
+    def __init__(
+        self, instrument: Instrument, model: FillModel, start_equity: Decimal, saved: bytes | None = None
+    ) -> None:
+        self._account = Account(start_equity, instrument)
+        self._broker = paper.PaperBroker(model)
+        self._mark = -1
+        self._serial = 0
+        self._closes: dict[str, str] = {}
+        self._events: list[Event] = []
+        if saved is not None:
+            self._restore(saved, model)
+
+    def _restore(self, saved: bytes, model: FillModel) -> None:
+        try:
+            dump = msgspec.json.decode(saved, type=_Dump)
+        except msgspec.DecodeError as error:
+            raise errors.DataError(
+                f"the dry-run account cannot be read ({error})", advice="Start a new dry-run in another folder"
+            ) from error
+        self._account = Account.from_json(dump.account, self._account.instrument)
+        self._serial, self._closes = dump.serial, dump.closes
+        self._broker = paper.PaperBroker.restore(dump.broker, model)
+
+    def dump(self) -> bytes:
+        broker = self._broker.snapshot()
+        ended = broker["ended"]
+        broker["ended"] = dict(list(ended.items())[-_REMEMBERED:])
+        return msgspec.json.encode(_Dump(self._account.to_json(), broker, self._serial, self._closes))
+
+    def take(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    # --- the market --------------------------------------------------------------------------------------------------
+
+    def on_market(self, events: EventBatch) -> None:
+        for report in self._broker.on_events(events):
+            self._tell(report)
+
+    def on_mark(self, bid: int, ask: int, last: int) -> None:
+        self._mark = (bid + ask) // 2 if bid > 0 and ask > 0 else last if last > 0 else self._mark
+
+    def on_funding(self, rate: Decimal, time_ms: int) -> None:
+        if self._account.position and self._mark > 0:
+            paid = self._account.pay_funding(rate, self._mark)
+            self._events.append(Funding(time_ms, f"funding-{time_ms}", paid))
+
+    def _tell(self, report: paper.Report) -> None:
+        now, plan_id = report.time_ms, report.plan_id
+        match report:
+            case paper.Accepted():
+                self._events.append(OrderAccepted(now, plan_id))
+            case paper.Rejected():
+                self._events.append(OrderAccepted(now, plan_id))
+                self._events.append(OrderCancelled(now, plan_id, 0, POST_ONLY_REASON))
+            case paper.Cancelled():
+                self._events.append(OrderCancelled(now, plan_id, report.filled, "cancelled"))
+            case paper.Filled():
+                self._fill(report)
+            case _:
+                self._closes.pop(plan_id, None)
+
+    def _fill(self, report: paper.Filled) -> None:
+        self._account.take(report)
+        self._serial += 1
+        by_us = report.role in ("time", "flatten")
+        link = report.plan_id if report.role == "entry" else self._closes.get(report.plan_id, "") if by_us else ""
+        role: Any = "exit" if by_us else report.role
+        self._events.append(
+            Filled(
+                now_ms=report.time_ms,
+                link_id=link,
+                execution_id=f"{report.plan_id}-{self._serial}",
+                role=role,
+                time_ms=report.time_ms,
+                side=report.side,
+                price=report.price,
+                size=report.size,
+                fee=self._account.usdt(report.fee),
+                maker=report.maker,
+            )
+        )
+        if report.role == "entry":
+            plan = self._broker.plan(report.plan_id)
+            if isinstance(plan, paper.PaperPlan):
+                self._events.append(Protected(report.time_ms, plan.stop, abs(plan.position)))
+
+    # --- orders ------------------------------------------------------------------------------------------------------
+
+    def send(self, action: OrderAction, now_ms: int) -> None:
+        match action:
+            case PlaceEntry():
+                self._place(action, now_ms)
+            case CancelEntry(link_id=link):
+                if not self._known(link) or not self._broker.cancel(link, now_ms):
+                    self._answer(link, now_ms)
+            case ClosePosition():
+                self._close(action, now_ms)
+            case QueryOrder(link_id=link):
+                self._answer(link, now_ms)
+            case ReadEquity():
+                self._events.append(EquityRead(now_ms, now_ms, self._equity()))
+            case ReadPosition():
+                resting = tuple(OpenOrder(plan.plan_id) for plan in self._broker.open_plans() if plan.resting)
+                self._events.append(OrdersRead(now_ms, resting))
+                self._events.append(PositionRead(now_ms, self._account.position))
+
+    def _place(self, order: PlaceEntry, now_ms: int) -> None:
+        try:
+            self._broker.submit(order.link_id, order.side, order.limit, order.stop, order.target, order.size, now_ms)
+        except errors.OrderRejected as refusal:
+            if refusal.code == _DUPLICATE:
+                self._events.append(OrderUnknown(now_ms, order.link_id))
+            else:
+                self._events.append(OrderRejected(now_ms, order.link_id, refusal.code, refusal.message))
+
+    def _close(self, order: ClosePosition, now_ms: int) -> None:
+        reason = ExitReason.TIME if order.reason == "time" else ExitReason.FLATTEN
+        if self._known(order.entry_link) and self._broker.close(order.entry_link, now_ms, reason):
+            self._closes[order.entry_link] = order.link_id
+            self._events.append(OrderAccepted(now_ms, order.link_id))
+            return
+        text = "nothing to close, or it is being closed"
+        self._events.append(OrderRejected(now_ms, order.link_id, _NOTHING_TO_CLOSE, text))
+
+    def _known(self, link: str) -> bool:
+        try:
+            self._broker.plan(link)
+        except errors.OrderRejected:
+            return False
+        return True
+
+    def _answer(self, link: str, now_ms: int) -> None:
+        """What the venue knows of an order; absent if it never had it."""
+        status: Any = "absent"
+        if link in self._closes.values():
+            status = "resting"
+        elif self._known(link):
+            plan = self._broker.plan(link)
+            if isinstance(plan, paper.PaperPlan):
+                status = "resting" if plan.resting else "filled"
+            else:
+                status = _STATUS.get(plan, "filled")
+        self._events.append(OrderState(now_ms, link, status))
+
+    def _equity(self) -> Decimal | None:
+        """With open profit and loss; unknown while a position has no known price."""
+        if self._account.position and self._mark <= 0:
+            return None
+        return self._account.equity(self._mark)

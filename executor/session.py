@@ -1,0 +1,321 @@
+"""One run of the executor: market in, core, journal, gateway out. Single-threaded; the daemon feeds it.
+
+The order of things within a turn is fixed: the core takes an event, the journal keeps what came of it, and only then is
+it carried out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+
+import numpy as np
+
+from executor.actions import (
+    Action,
+    Alert,
+    CancelEntry,
+    ClosePosition,
+    Decided,
+    PlaceEntry,
+    QueryOrder,
+    ReadEquity,
+    ReadPosition,
+    SwapCouncil,
+    TradeClosed,
+)
+from executor.clock import VenueClock
+from executor.core import Core
+from executor.events import BarClosed, Clock, CouncilChanged, Event, Flatten, Halt, OrderRejected, Resume, Stopping
+from executor.gateway import Gateway
+from executor.health import Drift
+from executor.journal import Journal, JournalError, Turn
+from executor.state import CouncilRef
+from executor.view import MarketView, cut
+from features import Bars
+from market.assembler import TickerRow
+from market.errors import ExecutorError
+from market.events import EventBatch
+
+#: Says a line to a person.
+Echo = Callable[[str], None]
+_FAR_MS = 1 << 62
+#: Wall time between two readings of the account while a position is open.
+_EQUITY_S = 1.0
+#: The venue's clock may be this far behind the journal's, at a restart.
+_BACKWARDS_MS = 60_000
+_COMMANDS: dict[str, Callable[[int], Event]] = {"halt": Halt, "resume": Resume, "flatten": Flatten}
+
+
+class Session:
+    """Brings the parts together.
+
+    Parameters
+    ----------
+    core, journal, gateway, view, clock
+        The parts; the journal's session has begun.
+    echo
+        Where lines for people go.
+    drift
+        Watches the features, if the council's bundle tells what they looked like in training.
+    """
+
+    def __init__(
+        self,
+        *,
+        core: Core,
+        journal: Journal,
+        gateway: Gateway,
+        view: MarketView,
+        clock: VenueClock,
+        echo: Echo,
+        drift: Callable[[str], Drift | None] = lambda _: None,
+    ) -> None:
+        self.core, self.journal, self.gateway, self.view, self.clock = core, journal, gateway, view, clock
+        self.last_decision: Decided | None = None
+        self.last_alert: Alert | None = None
+        self.problems = 0
+        self._echo = echo
+        self._make_drift = drift
+        self._drift = drift(core.state.council.content_hash) if core.state.council else None
+        self._clocked_ms = -1
+        self._unwritten: list[Turn] = []
+        self._read_equity = self._read_position = True
+        self._equity_s = 0.0
+        self._funding: tuple[Decimal, int] | None = None
+        self._next_funding_ms = -1
+        self._started = False
+
+    # --- what comes in -----------------------------------------------------------------------------------------------
+
+    def market(self, events: EventBatch, tickers: Iterable[TickerRow] = (), *, lag_ms: int = 0) -> None:
+        """Take in market events, in capture order.
+
+        They are cut where a bar closes or something is due, so that what is decided does not depend on how many frames
+        came at once.
+
+        Raises
+        ------
+        ExecutorError
+            The venue's clock is behind the journal's.
+        """
+        for ticker in tickers:
+            self._on_ticker(ticker)
+        while len(events):
+            if not self._started:
+                self._start(events)
+            due = min(self.view.next_close_ms(events), self.core.deadline_ms() or _FAR_MS)
+            rows = cut(events, self.clock.event_ms, due)
+            self._piece(events[:rows], lag_ms)
+            events = events[rows:]
+
+    def tick(self, monotonic_s: float) -> None:
+        """Look at what does not come with the market: commands, answers, time passing in silence."""
+        events: list[Event] = list(self.gateway.take())
+        now = self.clock.now_ms(monotonic_s)
+        at = max(now, self.core.state.now_ms)
+        events += [_COMMANDS[name](at) for name in self.journal.take_commands()]
+        self.drive(events)
+        self._remind(now)
+        if now > self.clock.event_ms:
+            self._ask(now)
+
+    def council(self, ref: CouncilRef) -> None:
+        """Hand a council to the core, if it is another one than it has."""
+        state = self.core.state
+        known = state.pending or state.council
+        if known != ref:
+            self.drive([CouncilChanged(max(state.now_ms, 0), ref.content_hash, ref.version, ref.gate_passed)])
+
+    def stop(self) -> None:
+        """The process ends: no entry stays behind."""
+        if not self.core.state.stopping:
+            self.drive([Stopping(self.core.state.now_ms)])
+
+    @property
+    def may_end(self) -> bool:
+        """Whether no entry is alive any more."""
+        trade = self.core.state.trade
+        return trade is None or not trade.entry_live
+
+    # --- the market --------------------------------------------------------------------------------------------------
+
+    def _start(self, events: EventBatch) -> None:
+        first_ms, known_ms = int(events.time_ms.max()), self.core.state.now_ms
+        if first_ms < known_ms - _BACKWARDS_MS:
+            raise ExecutorError(
+                f"the venue's clock ({first_ms} ms) is behind the journal's ({known_ms} ms)",
+                advice="This is another market than last time: give it another paths.data, or move its journal away",
+            )
+        if first_ms < self.view.quote().clock_ms - _BACKWARDS_MS:
+            self.tell("warning", "warm-up", "the lake is ahead of the venue's clock: features start cold")
+            self.view.reset()
+        self._started = True
+        trade = self.core.state.trade
+        if trade is not None:
+            for link in filter(None, (trade.link_id if trade.entry_live else None, trade.close_link)):
+                self.gateway.send(QueryOrder(link), known_ms)
+            self.drive(self.gateway.take())
+
+    def _piece(self, events: EventBatch, lag_ms: int) -> None:
+        """Events after which at most one moment needs the core."""
+        self.gateway.on_market(events)
+        bars = self.view.push(events)
+        quote = self.view.quote()
+        self.gateway.on_mark(quote.bid, quote.ask, self.view.last_price)
+        self.clock.saw(quote.clock_ms, time.monotonic())
+        now = self.clock.event_ms
+        self._charge_funding(now)
+        self.drive(self.gateway.take())
+        self._remind(now)
+        self._ask(now, at_once=len(bars) > 0)
+        if len(bars):
+            book_age = now - quote.book_ms if quote.book_ms >= 0 else -1
+            self.drive([_bar(bars, row, now, book_age, lag_ms) for row in range(len(bars))])
+            self._watch_drift(bars)
+
+    def _remind(self, now: int) -> None:
+        """Tell the core the time when something is due."""
+        due = self.core.deadline_ms()
+        if due is not None and now >= due and now > self._clocked_ms:
+            self._clocked_ms = now
+            self.drive([Clock(now)])
+
+    def _ask(self, now: int, *, at_once: bool = False) -> None:
+        """Readings that the core asked for, or that are due: never twice at the same time of the venue."""
+        trade, wall = self.core.state.trade, time.monotonic()
+        due = trade is not None and trade.open > 0 and wall >= self._equity_s + _EQUITY_S
+        if (self._read_equity or at_once or due) and now > self.core.state.risk.equity_ms:
+            self._read_equity, self._equity_s = False, wall
+            self.gateway.send(ReadEquity(), now)
+        if self._read_position:
+            self._read_position = False
+            self.gateway.send(ReadPosition(), now)
+        self.drive(self.gateway.take())
+
+    def _on_ticker(self, ticker: TickerRow) -> None:
+        if ticker.next_funding_ms is not None and ticker.next_funding_ms > self._next_funding_ms:
+            if self._next_funding_ms > 0:
+                self._charge_funding(self._next_funding_ms)
+            self._next_funding_ms = ticker.next_funding_ms
+        if ticker.funding_rate is not None:
+            self._funding = (ticker.funding_rate, self._next_funding_ms)
+
+    def _charge_funding(self, now: int) -> None:
+        if self._funding is not None and 0 < self._funding[1] <= now:
+            rate, due = self._funding
+            self._funding = None
+            self.gateway.on_funding(rate, due)
+
+    def _watch_drift(self, bars: Bars) -> None:
+        if self._drift is None:
+            return
+        for row in np.flatnonzero(bars.valid):
+            drifted = self._drift.add(bars.values[row])
+            if drifted:
+                worst = sorted(drifted, key=lambda name: -drifted[name])[:5]
+                text = ", ".join(f"{name} {drifted[name]:.2f}" for name in worst)
+                self.tell("warning", "drift", f"{len(drifted)} features drifted from training: {text}")
+
+    # --- turns -------------------------------------------------------------------------------------------------------
+
+    def drive(self, events: Sequence[Event]) -> None:
+        """Give events to the core, write down what follows, then do it; and so on with what that gives."""
+        while events:
+            turns = [Turn(event, self.core.on(event)) for event in events]
+            self._unwritten += turns
+            written = self._write()
+            refused: list[Event] = []
+            for action in (action for turn in turns for action in turn.actions):
+                if isinstance(action, PlaceEntry) and not written:
+                    now = self.core.state.now_ms
+                    refused.append(OrderRejected(now, action.link_id, -1, "the journal cannot be written"))
+                else:
+                    self._act(action)
+            events = [*refused, *self.gateway.take()]
+
+    def _write(self) -> bool:
+        """Whether everything up to now is in the journal; what is not is kept and tried again."""
+        try:
+            self.journal.record(self._unwritten, self.core.state.dump(), self.gateway.dump())
+        except JournalError as error:
+            if self.problems == 0:
+                self.tell("critical", "journal", f"{error.message}: no entries; exits go on")
+            self.problems += 1
+            return False
+        if self.problems:
+            self.tell("info", "journal", "the journal can be written again")
+        self.problems = 0
+        self._unwritten.clear()
+        return True
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case PlaceEntry() | CancelEntry() | ClosePosition() | QueryOrder():
+                self.gateway.send(action, self.core.state.now_ms)
+            case ReadEquity():
+                self._read_equity = True
+            case ReadPosition():
+                self._read_position = True
+            case SwapCouncil():
+                self._drift = self._make_drift(action.content_hash)
+            case Decided():
+                self.last_decision = action
+            case Alert():
+                self.last_alert = action
+            case TradeClosed():
+                pass
+        line = describe(action, self.core)
+        if line:
+            self._echo(line)
+
+    def tell(self, level: str, code: str, text: str) -> None:
+        """Say something that did not come from the core."""
+        self._echo(f"{level}: {text}" if level != "info" else f"{code}: {text}")
+
+
+def _bar(bars: Bars, row: int, now: int, book_age: int, lag_ms: int) -> BarClosed:
+    atr = float(bars.atr[row])
+    return BarClosed(
+        now_ms=now,
+        open_ms=int(bars.open_ms[row]),
+        close_ms=int(bars.close_ms[row]),
+        close=int(bars.close[row]),
+        bid=int(bars.bid[row]),
+        ask=int(bars.ask[row]),
+        atr=atr if np.isfinite(atr) else None,
+        valid=bool(bars.valid[row]),
+        values=bars.values[row].astype("<f8").tobytes(),
+        book_age_ms=book_age,
+        lag_ms=lag_ms,
+    )
+
+
+def describe(action: Action, core: Core) -> str:
+    """One line for a person; empty for what is not worth one."""
+    rules = core.rules
+    match action:
+        case Decided(open_ms=open_ms, vote=vote, reason=reason, link_id=link):
+            at = time.strftime("%m-%d %H:%M", time.gmtime(open_ms / 1000))
+            if vote is None:
+                return f"bar {at}  not asked: {reason}"
+            return f"bar {at}  {vote.reason}" + ("" if link or reason == vote.reason else f"; not traded: {reason}")
+        case PlaceEntry():
+            side = "buy" if action.side > 0 else "sell"
+            return (
+                f"  entry {action.link_id}: {side} {rules.quantity(action.size)} at {rules.price(action.limit)}, "
+                f"stop {rules.price(action.stop)}, target {rules.price(action.target)}"
+            )
+        case ClosePosition():
+            return f"  close {rules.quantity(action.size)} ({action.reason})"
+        case TradeClosed():
+            if not action.filled:
+                return f"  {action.link_id} ended without a fill ({action.reason})"
+            return f"  {action.link_id} closed ({action.reason}): {action.net_pnl:+.4f} USDT after fees"
+        case SwapCouncil():
+            return f"council version {action.version} ({action.content_hash[:12]}) decides from here"
+        case Alert():
+            return f"{action.level}: {action.text}"
+        case _:
+            return ""

@@ -1,0 +1,148 @@
+"""What the executor says of itself, for people and for whoever watches it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from executor.reader import post_command
+from executor.session import Session
+from market.errors import ExecutorError
+from settings import Settings
+
+#: Where a session's journal lies, by how it trades; the first one that exists is meant where nobody says which.
+MODES = ("live", "dry-run", "lake")
+_FILE = "status.json"
+_COMMANDS = ("halt", "resume", "flatten")
+
+
+def folder_of(settings: Settings, symbol: str, mode: str) -> Path:
+    """Where journal, state copies, lock and status of a symbol are kept."""
+    return settings.paths.executor / mode / symbol
+
+
+def write_status(folder: Path, session: Session, *, mode: str, running: bool, number: int) -> None:
+    """Write ``status.json``; a reader never sees half of it."""
+    state, rules = session.core.state, session.core.rules
+    trade, risk, decided = state.trade, state.risk, session.last_decision
+    values: dict[str, Any] = {
+        "symbol": rules.symbol,
+        "mode": mode,
+        "running": running,
+        "pid": os.getpid(),
+        "session": number,
+        "written_s": round(time.time(), 3),
+        "venue_ms": state.now_ms,
+        "council": msgspec.to_builtins(state.council),
+        "pending_council": msgspec.to_builtins(state.pending),
+        "entry": trade.entry if trade else None,
+        "position": str(rules.quantity(trade.side * trade.open)) if trade else "0",
+        "plan": msgspec.to_builtins(trade) if trade else None,
+        "equity": None if risk.equity is None else str(risk.equity),
+        "high_water": None if risk.high_water is None else str(risk.high_water),
+        "killed": risk.killed,
+        "paused": sorted(risk.paused.values()),
+        "counts": msgspec.to_builtins(state.counts),
+        "last_decision": msgspec.to_builtins(decided) if decided else None,
+        "last_alert": msgspec.to_builtins(session.last_alert) if session.last_alert else None,
+        "journal_problems": session.problems,
+        "recovered": session.journal.recovered,
+    }
+    beside = folder / f"{_FILE}.part"
+    try:
+        beside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        beside.replace(folder / _FILE)
+    except OSError as error:
+        # The status is a courtesy: a full disk is the journal's to report, and must not end a trading daemon.
+        session.tell("warning", "status", f"{folder / _FILE} cannot be written ({error.strerror})")
+
+
+def read_status(settings: Settings, symbol: str) -> dict[str, Any]:
+    """The last status of a symbol, of the mode that wrote last.
+
+    Raises
+    ------
+    ExecutorError
+        The executor never ran on it, or the file is damaged.
+    """
+    files = [file for mode in MODES if (file := folder_of(settings, symbol, mode) / _FILE).exists()]
+    if not files:
+        raise ExecutorError(
+            f"the executor has not run on {symbol} (nothing below {settings.paths.executor})",
+            advice=f"Start it with: purplesky execute --symbol {symbol}",
+        )
+    newest = max(files, key=lambda file: file.stat().st_mtime_ns)
+    try:
+        values: dict[str, Any] = json.loads(newest.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExecutorError(f"{newest} cannot be read ({error})", advice="Wait for the executor to write it") from error
+    return values
+
+
+def status_text(settings: Settings, symbol: str) -> str:
+    """The last status, for people."""
+    status = read_status(settings, symbol)
+    age = max(0.0, time.time() - status["written_s"])
+    alive = status["running"] and _alive(status["pid"])
+    state = f"running, process {status['pid']}" if alive else "not running"
+    council, counts = status["council"], status["counts"]
+    decided, alert = status["last_decision"], status["last_alert"]
+    entries = "killed: " + status["killed"] if status["killed"] else "; ".join(status["paused"]) or "allowed"
+    lines = [
+        f"{status['symbol']}  {status['mode']}, session {status['session']}  {state}, said {age:.0f} s ago",
+        f"council    {f'version {council["version"]} ({council["content_hash"][:12]})' if council else 'none'}",
+        f"position   {status['position']}  entry {status['entry'] or 'none'}",
+        f"equity     {status['equity'] or 'unknown'}  high-water mark {status['high_water'] or 'unknown'}",
+        f"entries    {entries}",
+        f"so far     {counts['decisions']} decisions, {counts['orders']} orders, {counts['fills']} fills, "
+        f"{counts['closed']} closed, net {counts['net_pnl']} USDT",
+        f"last bar   {_decision_text(decided) if decided else 'none yet'}",
+    ]
+    if alert:
+        lines.append(f"last alert {alert['level']}: {alert['text']}")
+    if status["recovered"]:
+        lines.append(f"recovered  {status['recovered']}")
+    return "\n".join(lines)
+
+
+def send_command(settings: Settings, symbol: str, name: str) -> str:
+    """Leave a command for the executor of a symbol; it takes it within a second, or when it starts next.
+
+    Parameters
+    ----------
+    name
+        ``halt``, ``resume`` or ``flatten``.
+
+    Raises
+    ------
+    ExecutorError
+        The executor never ran on the symbol.
+    """
+    if name not in _COMMANDS:
+        raise ExecutorError(f"{name!r} is no command", advice=f"Use one of {', '.join(_COMMANDS)}")
+    status = read_status(settings, symbol)
+    post_command(folder_of(settings, symbol, status["mode"]), name)
+    running = status["running"] and _alive(status["pid"])
+    when = "it is taken within a second" if running else "the executor is not running: it is taken at the next start"
+    return f"{name} left for {symbol} ({status['mode']}); {when}"
+
+
+def _decision_text(decided: dict[str, Any]) -> str:
+    vote = decided["vote"]
+    said = vote["reason"] if vote else "not asked"
+    return f"{decided['open_ms']}: {said}" + (f"; {decided['reason']}" if decided["reason"] else "; entry sent")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,107 @@
+"""What the executor sees: frames to events to bars, by the same code as the recorder and the training data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from features import Bars, FeatureEngine, Quote
+from market.assembler import Assembled, Record, SessionAssembler, TickerRow
+from market.events import TRADE, EventBatch
+from market.instruments import Instrument
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What some frames came to: events, tickers, and book topics that need a fresh snapshot."""
+
+    events: EventBatch
+    tickers: list[TickerRow]
+    records: list[Record]
+    resync: tuple[str, ...]
+    problems: list[str]
+
+
+class MarketView:
+    """One symbol's live market.
+
+    Parameters
+    ----------
+    instrument
+        Contract rules.
+    timeframe_ms, levels, stall_ms
+        Of the feature engine.
+    first_ordinal
+        Number of the first frame.
+    """
+
+    def __init__(
+        self, instrument: Instrument, timeframe_ms: int, levels: int, stall_ms: int, *, first_ordinal: int = 0
+    ) -> None:
+        self.symbol = instrument.symbol
+        self.timeframe_ms = timeframe_ms
+        self.engine = FeatureEngine(timeframe_ms, levels, stall_ms)
+        self.last_price = -1
+        self._assembler = SessionAssembler({instrument.symbol: instrument}, first_ordinal)
+
+    def reset(self) -> None:
+        """Forget the market: the features start cold."""
+        engine = self.engine
+        self.engine = FeatureEngine(engine.timeframe_ms, engine.levels, engine.stall_ms)
+        self.last_price = -1
+
+    def on_frame(self, data: bytes, recv_ns: int) -> Assembled:
+        """Take in one frame of the public feed."""
+        return self._assembler.on_frame(data, recv_ns)
+
+    def on_disconnect(self, recv_ns: int, cause: str) -> Assembled:
+        """Take in a loss of the connection."""
+        return self._assembler.on_disconnect(recv_ns, cause)
+
+    @staticmethod
+    def gather(parts: Iterable[Assembled]) -> Seen:
+        """Join what several frames came to."""
+        held = list(parts)
+        records = [record for part in held for record in part.records]
+        return Seen(
+            events=EventBatch.concat(batch for part in held for _, batch in part.batches),
+            tickers=[record for record in records if isinstance(record, TickerRow)],
+            records=records,
+            resync=tuple(dict.fromkeys(topic for part in held for topic in part.resync)),
+            problems=[part.problem for part in held if part.problem is not None],
+        )
+
+    def push(self, events: EventBatch) -> Bars:
+        """Let the engine see events; the bars that they closed."""
+        trades = np.flatnonzero(events.kind == TRADE)
+        if trades.size:
+            self.last_price = int(events.price[trades[-1]])
+        return self.engine.push(events)
+
+    def quote(self) -> Quote:
+        """Clock and best prices after the last event."""
+        return self.engine.quote()
+
+    def next_close_ms(self, events: EventBatch) -> int:
+        """Close of the bar that is open, or, before the first event, of the bar in which `events` begin."""
+        clock = self.engine.quote().clock_ms
+        if clock < 0:
+            clock = int(events.time_ms[0])
+        return (clock // self.timeframe_ms + 1) * self.timeframe_ms
+
+
+def cut(events: EventBatch, clock_ms: int, due_ms: int) -> int:
+    """Rows up to the end of the first frame after which the clock is at or past `due_ms`; all rows if there is none.
+
+    Decisions are taken between frames, at the same ones however many frames are taken in at once.
+    """
+    if clock_ms >= due_ms:
+        row = 0
+    else:
+        late = events.time_ms >= due_ms
+        row = int(np.argmax(late))
+        if not late[row]:
+            return len(events)
+    return int(np.searchsorted(events.ordinal, events.ordinal[row], side="right"))
