@@ -1,0 +1,216 @@
+"""Finding and reading Bybit's archive files."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market.errors import ArchiveError, DataError, UnknownSymbolError
+from market.events import ASK, BID
+from market.instruments import Instrument, pick, read_instruments
+from market.units import UnitTable
+
+#: Decompressed bytes handed on at a time.
+CHUNK = 1 << 24
+_BOOK = re.compile(r"(\d{4}-\d{2}-\d{2})_(.+)_ob(\d+)\.data\.zip")
+_TRADES = re.compile(r"(.+?)(\d{4}-\d{2}-\d{2})\.csv\.gz")
+_TRADE_COLUMNS = ("timestamp", "symbol", "side", "size", "price", "trdMatchID")
+_SECONDS = re.compile(r"([0-9]{9,11})(?:\.([0-9]+))?")
+_SIDES = {"Buy": BID, "Sell": ASK}
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveDay:
+    """The archives of one UTC day."""
+
+    date: str
+    book: Path
+    trades: Path | None
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each archive, by file name."""
+        return {path.name: _sha256(path) for path in (self.book, self.trades) if path is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class TradeColumns:
+    """One day's trades in order of time: ms, ticks, steps, taker side, Bybit's ids."""
+
+    time_ms: NDArray[np.int64]
+    price: NDArray[np.int64]
+    size: NDArray[np.int64]
+    side: NDArray[np.int8]
+    ids: list[str]
+
+
+def find_instrument(folder: Path, symbol: str) -> Instrument:
+    """The rules of `symbol` in ``instruments-info.json`` or ``live/*instruments-info.json`` under `folder`.
+
+    Raises
+    ------
+    ArchiveError
+        There is no such file.
+    UnknownSymbolError
+        None of them has the symbol.
+    """
+    files = [*folder.glob("instruments-info.json"), *sorted((folder / "live").glob("*instruments-info.json"))]
+    if not files:
+        raise ArchiveError(
+            f"{folder} has no instruments-info.json",
+            advice="Save the answer of GET /v5/market/instruments-info?category=linear there",
+        )
+    known: dict[str, Instrument] = {}
+    for path in reversed(files):
+        known |= read_instruments(path)
+    return pick(known, symbol)
+
+
+def find_days(folder: Path, symbol: str) -> tuple[list[ArchiveDay], list[str]]:
+    """The days that can be imported, in order, and what a person should know about the others.
+
+    Raises
+    ------
+    UnknownSymbolError
+        There is no order-book archive of the symbol; the message lists the symbols there are.
+    """
+    books: dict[str, tuple[int, Path]] = {}
+    for path in sorted((folder / "orderbook" / symbol).glob("*.zip")):
+        match = _BOOK.fullmatch(path.name)
+        if match is not None and match[2] == symbol:
+            books[match[1]] = max(books.get(match[1], (0, path)), (int(match[3]), path))
+    if not books:
+        known = ", ".join(sorted(path.name for path in (folder / "orderbook").glob("*") if path.is_dir())) or "none"
+        raise UnknownSymbolError(
+            f"{folder} has no order-book archive of {symbol} (symbols there: {known})",
+            advice=f"Put Bybit's archives into {folder / 'orderbook' / symbol}, or check the symbol's spelling",
+        )
+    trades = {
+        match[2]: path
+        for path in sorted((folder / "trades" / symbol).glob("*.csv.gz"))
+        if (match := _TRADES.fullmatch(path.name)) is not None and match[1] == symbol
+    }
+    warnings = [f"{date} is left out: trades without an order book" for date in sorted(trades.keys() - books.keys())]
+    warnings += [f"{date} has no trades archive" for date in sorted(books.keys() - trades.keys())]
+    return [ArchiveDay(date, path, trades.get(date)) for date, (_, path) in sorted(books.items())], warnings
+
+
+def read_lines(path: Path) -> Iterator[tuple[bytes, int, float]]:
+    """The lines of a zipped archive, in pieces of about :data:`CHUNK` bytes.
+
+    Yields
+    ------
+    lines, first, share
+        Whole lines, the number of the first of them, and how much of the archive has been read so far, 0 to 1.
+
+    Raises
+    ------
+    ArchiveError
+        The archive is damaged or cut off.
+    """
+    first, rest = 1, b""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            if len(members) != 1:
+                raise _damaged(path, f"{len(members)} files in it instead of one")
+            size = max(1, members[0].file_size)
+            read = 0
+            with archive.open(members[0]) as file:
+                while chunk := file.read(CHUNK):
+                    read += len(chunk)
+                    end = chunk.rfind(b"\n") + 1
+                    if end == 0:
+                        rest += chunk
+                        continue
+                    lines, rest = rest + chunk[:end], chunk[end:]
+                    yield lines, first, read / size
+                    first += lines.count(b"\n")
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        raise _damaged(path, f"after line {first - 1}: {error}") from error
+    if rest:
+        yield rest, first, 1.0
+    elif first == 1:
+        raise _damaged(path, "no line in it")
+
+
+def read_trades(path: Path, instrument: Instrument) -> TradeColumns:
+    """All trades of an archive, in order of time; Bybit's older archives have the newest first.
+
+    Raises
+    ------
+    ArchiveError
+        The archive is damaged or cut off, or a line is not a trade of the symbol; with the line's number.
+    """
+    prices = UnitTable(instrument.tick_size, f"{instrument.symbol} price", positive=True)
+    sizes = UnitTable(instrument.qty_step, f"{instrument.symbol} size", positive=True)
+    times: list[int] = []
+    rows: list[tuple[int, int, int]] = []
+    ids: list[str] = []
+    line = 0
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            missing = [name for name in _TRADE_COLUMNS if name not in header]
+            if missing:
+                raise _damaged(path, f"line 1 has no column {', '.join(missing)}")
+            places = [header.index(name) for name in _TRADE_COLUMNS]
+            for line, row in enumerate(reader, 2):
+                stamp, symbol, side, size, price, trade_id = (row[place] for place in places)
+                if symbol != instrument.symbol:
+                    raise _damaged(path, f"line {line} is a trade of {symbol}")
+                times.append(_milliseconds(stamp))
+                rows.append((prices[_plain(price)], sizes[_plain(size)], _SIDES[side]))
+                ids.append(trade_id)
+    except ArchiveError:
+        raise
+    except DataError as error:
+        raise ArchiveError(f"{path}, line {line}: {error.message}", advice=error.advice) from error
+    except (EOFError, zlib.error, OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _damaged(path, f"after line {line}: {error}") from error
+    except (IndexError, ValueError, KeyError, InvalidOperation) as error:
+        raise _damaged(path, f"line {line} is not a trade ({error})") from error
+    time_ms = np.array(times, np.int64)
+    order = np.argsort(time_ms, kind="stable") if not times or times[0] <= times[-1] else _newest_first(time_ms)
+    price, size, side = np.array(rows, np.int64).reshape(-1, 3)[order].T
+    return TradeColumns(time_ms[order], price.copy(), size.copy(), side.astype(np.int8), [ids[i] for i in order])
+
+
+def _newest_first(time_ms: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Order of time for rows that stand the other way round, those of equal time included."""
+    return (len(time_ms) - 1 - np.argsort(time_ms[::-1], kind="stable")).astype(np.intp)
+
+
+def _milliseconds(seconds: str) -> int:
+    match = _SECONDS.fullmatch(seconds)
+    if match is None:
+        raise ValueError(f"timestamp {seconds!r}")
+    return int(match[1]) * 1000 + int((match[2] or "")[:3].ljust(3, "0"))
+
+
+def _plain(number: str) -> str:
+    """Without an exponent; Bybit writes tiny sizes with one."""
+    return format(Decimal(number), "f") if "e" in number or "E" in number else number
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from error
+
+
+def _damaged(path: Path, what: str) -> ArchiveError:
+    return ArchiveError(f"{path} is damaged ({what})", advice="Download it again; nothing of that day was imported")

@@ -1,0 +1,193 @@
+"""Rows that are not sealed yet, and how they become the files of a part."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from market._columns import Columns
+from market._parts import (
+    BOOK_DTYPES,
+    BOOK_STREAM,
+    TICKER_STREAM,
+    TRADE_DTYPES,
+    TRADE_STREAM,
+    arrow_schema,
+    encode_parquet,
+)
+from market.assembler import BookRows, GapMark, Record, TickerRow, TradeRows
+from market.events import EMPTY, FIRST, SNAPSHOT, EventBatch
+from market.instruments import Instrument
+from market.manifest import SCHEMA, Gap, Manifest, Snapshot, Source, StreamFile
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPart:
+    """A part ready for the disk: its manifest and the bytes of its files, by stream."""
+
+    manifest: Manifest
+    files: dict[str, bytes]
+
+
+class PartBuffer:
+    """Collects the lake records of one symbol and UTC day until they are sealed."""
+
+    def __init__(self, instrument: Instrument, date: str) -> None:
+        self.instrument = instrument
+        self.date = date
+        self.book = Columns(BOOK_DTYPES)
+        self.trades = Columns(TRADE_DTYPES)
+        self.trade_ids: list[str] = []
+        self.tickers: list[TickerRow] = []
+        self.gaps: list[Gap] = []
+        self.first_ordinal: int | None = None
+        self.last_book_ms: int | None = None
+
+    def append(self, record: Record) -> None:
+        """Take in one record."""
+        if self.first_ordinal is None:
+            self.first_ordinal = (
+                record.ordinal if isinstance(record, GapMark | TickerRow) else int(record.events.ordinal[0])
+            )
+        if isinstance(record, BookRows):
+            self.last_book_ms = max(self.last_book_ms or 0, int(record.events.time_ms[-1]))
+            self.book.extend(len(record.events), _event_columns(record) | {"u": record.u, "flags": record.events.flags})
+        elif isinstance(record, TradeRows):
+            self.trades.extend(len(record.events), _event_columns(record))
+            self.trade_ids += record.ids
+        elif isinstance(record, TickerRow):
+            self.tickers.append(record)
+        else:
+            self.gaps.append(Gap(record.ordinal, record.time_ms, record.recv_ns, record.cause))
+
+    @property
+    def rows(self) -> int:
+        """Rows held, of all streams."""
+        return self.book.rows + self.trades.rows + len(self.tickers)
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.gaps)
+
+    def sealed(
+        self, *, follows: str | None, silent_since_ms: int | None = None, source: Source | None = None
+    ) -> SealedPart:
+        """The part that these rows make.
+
+        Parameters
+        ----------
+        follows
+            Name of the part sealed before it in the same session.
+        silent_since_ms
+            Time of the last book message of that part, from which the first silence is counted.
+        source
+            The archive that the rows were imported from.
+        """
+        metadata = {
+            "purplesky.symbol": self.instrument.symbol,
+            "purplesky.tick_size": str(self.instrument.tick_size),
+            "purplesky.qty_step": str(self.instrument.qty_step),
+        }
+        tables = {
+            stream: table.cast(arrow_schema(stream, metadata))
+            for stream, table in (
+                (BOOK_STREAM, pa.table({name: self.book[name] for name in BOOK_DTYPES})),
+                (TRADE_STREAM, self._trade_table()),
+                (TICKER_STREAM, self._ticker_table()),
+            )
+            if stream == BOOK_STREAM or len(table)
+        }
+        files = {stream: encode_parquet(table) for stream, table in tables.items()}
+        ordinals = self._extent("ordinal", (gap.ordinal for gap in self.gaps))
+        manifest = Manifest(
+            schema=SCHEMA,
+            symbol=self.instrument.symbol,
+            date=self.date,
+            part=part_name(ordinals[0]),
+            tick_size=str(self.instrument.tick_size),
+            qty_step=str(self.instrument.qty_step),
+            files={
+                stream: StreamFile(len(tables[stream]), len(data), hashlib.sha256(data).hexdigest())
+                for stream, data in files.items()
+            },
+            level_changes=int(np.count_nonzero(self.book["flags"] & EMPTY == 0)),
+            trades=self.trades.rows,
+            ordinals=ordinals,
+            times_ms=self._extent("time_ms", (gap.time_ms for gap in self.gaps)),
+            gaps=self.gaps,
+            follows=follows,
+            source=source,
+            **self._book_facts(silent_since_ms),
+        )
+        return SealedPart(manifest, files)
+
+    def _extent(self, name: str, others: Iterable[int]) -> tuple[int, int]:
+        ends = [*others, *(getattr(row, name) for row in self.tickers)]
+        for columns in (self.book, self.trades):
+            if columns.rows:
+                ends += [int(columns[name].min()), int(columns[name].max())]
+        return min(ends), max(ends)
+
+    def _book_facts(self, silent_since_ms: int | None) -> dict[str, Any]:
+        if not self.book.rows:
+            return {"book_ms": None, "u": None, "max_silence_ms": 0, "snapshots": []}
+        first = self.book["flags"] & FIRST != 0
+        clock = np.maximum.accumulate(self.book["time_ms"][first])
+        silences = np.diff(clock, prepend=clock[0] if silent_since_ms is None else min(silent_since_ms, clock[0]))
+        snapshot = first & (self.book["flags"] & SNAPSHOT != 0)
+        return {
+            "book_ms": (int(clock[0]), int(clock[-1])),
+            "u": (int(self.book["u"][0]), int(self.book["u"][-1])),
+            "max_silence_ms": int(silences.max()),
+            "snapshots": [
+                Snapshot(int(ordinal), int(time_ms))
+                for ordinal, time_ms in zip(self.book["ordinal"][snapshot], self.book["time_ms"][snapshot])
+            ],
+        }
+
+    def _trade_table(self) -> pa.Table:
+        columns = {name: self.trades[name] for name in TRADE_DTYPES}
+        return pa.table(columns | {"id": pa.array(self.trade_ids, pa.string())})
+
+    def _ticker_table(self) -> pa.Table:
+        schema = arrow_schema(TICKER_STREAM, {})
+        return pa.table(
+            {field.name: pa.array([getattr(row, field.name) for row in self.tickers], field.type) for field in schema}
+        )
+
+
+def part_name(first_ordinal: int) -> str:
+    """Name of the part that begins with that ordinal; names sort as ordinals do."""
+    return f"{first_ordinal:016d}"
+
+
+def utc_day(time_ms: int) -> str:
+    """The UTC day of an exchange time."""
+    return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC).date().isoformat()
+
+
+def _event_columns(record: BookRows | TradeRows) -> dict[str, Any]:
+    events: EventBatch = record.events
+    return {
+        "time_ms": events.time_ms,
+        "recv_ns": events.recv_ns,
+        "ordinal": events.ordinal,
+        "ts_ms": record.ts_ms,
+        "seq": record.seq,
+        "side": events.side,
+        "price": events.price,
+        "size": events.size,
+    }
+
+
+def record_ms(record: Record) -> int:
+    """The greatest exchange time of a record."""
+    return int(record.events.time_ms.max()) if isinstance(record, BookRows | TradeRows) else record.time_ms
+
+
+__all__ = ["GapMark", "PartBuffer", "SealedPart", "part_name", "record_ms", "utc_day"]

@@ -1,0 +1,143 @@
+"""Parquet files of the lake: columns, encodings, writing that survives a crash, checked reading."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from market.errors import LakeError
+from market.manifest import SCHEMA, StreamFile
+
+BOOK_STREAM, TRADE_STREAM, TICKER_STREAM = "book", "trades", "tickers"
+STREAMS = (BOOK_STREAM, TRADE_STREAM, TICKER_STREAM)
+
+_WIDE, _SMALL, _FLAGS = np.dtype(np.int64), np.dtype(np.int8), np.dtype(np.uint8)
+BOOK_DTYPES: dict[str, np.dtype[Any]] = {
+    "time_ms": _WIDE, "recv_ns": _WIDE, "ordinal": _WIDE, "ts_ms": _WIDE, "u": _WIDE, "seq": _WIDE,
+    "side": _SMALL, "flags": _FLAGS, "price": _WIDE, "size": _WIDE,
+}  # fmt: skip
+TRADE_DTYPES: dict[str, np.dtype[Any]] = {
+    "time_ms": _WIDE, "recv_ns": _WIDE, "ordinal": _WIDE, "ts_ms": _WIDE, "seq": _WIDE,
+    "side": _SMALL, "price": _WIDE, "size": _WIDE,
+}  # fmt: skip
+
+_DECIMAL = pa.decimal128(38, 12)
+_ARROW: dict[str, list[tuple[str, pa.DataType]]] = {
+    BOOK_STREAM: [(name, pa.from_numpy_dtype(dtype)) for name, dtype in BOOK_DTYPES.items()],
+    TRADE_STREAM: [*((name, pa.from_numpy_dtype(dtype)) for name, dtype in TRADE_DTYPES.items()), ("id", pa.string())],
+    TICKER_STREAM: [
+        ("time_ms", pa.int64()), ("recv_ns", pa.int64()), ("ordinal", pa.int64()), ("cs", pa.int64()),
+        ("is_snapshot", pa.bool_()), ("last_price", _DECIMAL), ("mark_price", _DECIMAL), ("index_price", _DECIMAL),
+        ("open_interest", _DECIMAL), ("funding_rate", _DECIMAL), ("next_funding_ms", pa.int64()),
+    ],
+}  # fmt: skip
+_DELTA = {"time_ms", "recv_ns", "ordinal", "ts_ms", "u", "seq", "cs"}
+_SPLIT = {"price", "size"}
+
+
+def arrow_schema(stream: str, metadata: dict[str, str]) -> pa.Schema:
+    """Columns of a stream, with the file's metadata."""
+    return pa.schema(_ARROW[stream], metadata={"purplesky.schema": str(SCHEMA), **metadata})
+
+
+def encode_parquet(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file."""
+    names = table.column_names
+    encodings = {name: "DELTA_BINARY_PACKED" for name in names if name in _DELTA}
+    encodings |= {name: "BYTE_STREAM_SPLIT" for name in names if name in _SPLIT}
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=[name for name in names if name in {"side", "flags"}],
+        column_encoding=encodings,
+        row_group_size=1 << 18,
+    )
+    return bytes(sink.getvalue())
+
+
+def stage(path: Path, data: bytes) -> None:
+    """Write `data` under a temporary name beside `path`, down to the disk. :func:`publish` gives it its name."""
+    with lake_io(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with staged(path).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def publish(path: Path) -> None:
+    """Give a staged file its name."""
+    with lake_io(path):
+        staged(path).replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def staged(path: Path) -> Path:
+    """The temporary name: hidden, so that no reader of Parquet folders takes it for a part."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+class lake_io(contextlib.AbstractContextManager[None]):
+    """Turns an ``OSError`` into a :class:`LakeError` that names the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise LakeError(
+                f"{self._path} cannot be written ({error.strerror or error})",
+                advice="Check free space and permissions of the data folder; what was sealed before is safe",
+            ) from error
+
+
+def read_parquet(path: Path, stream: str, expected: StreamFile, columns: list[str] | None = None) -> pa.Table:
+    """Read one file of a sealed part, after checking that it is what was sealed.
+
+    Raises
+    ------
+    LakeError
+        The file is missing, truncated, changed or has other columns.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise damaged(path, error.strerror or "unreadable") from error
+    if len(data) != expected.bytes:
+        raise damaged(path, f"{len(data)} bytes instead of {expected.bytes}")
+    if hashlib.sha256(data).hexdigest() != expected.sha256:
+        raise damaged(path, "its content is not what was sealed")
+    try:
+        table = pq.read_table(pa.BufferReader(data), columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, f"not Parquet: {error}") from error
+    wanted = arrow_schema(stream, {})
+    if columns is not None:
+        wanted = pa.schema([wanted.field(name) for name in columns])
+    if not table.schema.equals(wanted, check_metadata=False):
+        raise damaged(path, "its columns are not those of this lake schema")
+    if len(table) != expected.rows:
+        raise damaged(path, f"{len(table)} rows instead of {expected.rows}")
+    return table
+
+
+def damaged(path: Path, what: str) -> LakeError:
+    """The error for a part that must not be trusted."""
+    return LakeError(
+        f"{path} is damaged ({what})",
+        advice="Restore it from a backup, or move it and its manifest out of the lake: its time then counts as a hole",
+    )

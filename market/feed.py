@@ -1,0 +1,275 @@
+"""Bybit's public stream as raw frames: one connection that comes back for ever.
+
+pybit's own stream client is not used: it merges deltas itself, misses jumps of ``u`` and gives up for good after a few
+failures. Here nothing is interpreted but the answers to subscriptions; see :class:`market.assembler.SessionAssembler`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import msgspec
+from aiohttp import WSMessage
+from aiohttp.http_websocket import WSMessageTextBytes
+
+from market.errors import FrameError, VenueError
+from market.frames import ControlFrame, decode
+
+#: Topics of one subscription request: Bybit's limit.
+TOPICS_A_REQUEST = 10
+#: How often silence is looked for within ``idle_seconds``.
+_LOOKS = 5
+_CLOSING = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+_BENIGN = ("already subscribed", "not subscribed")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One text frame as received, and when (UTC ns)."""
+
+    data: bytes
+    recv_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection was lost, or could not be made; the feed tries again by itself."""
+
+    recv_ns: int
+    cause: str
+
+
+class PublicFeed:
+    """An endless stream of :class:`Frame` and :class:`Disconnected`.
+
+    Parameters
+    ----------
+    url
+        For example ``wss://stream.bybit.com/v5/public/linear``.
+    topics
+        For example ``["orderbook.200.BTCUSDT", "publicTrade.BTCUSDT", "tickers.BTCUSDT"]``.
+    idle_seconds
+        Without any data frame for this long the connection counts as dead.
+    ping_seconds
+        Pause between application pings; Bybit closes a connection that sends none.
+    backoff_seconds
+        First and longest pause before connecting again; doubled at each failure, with jitter.
+
+    Examples
+    --------
+    ::
+
+        async with PublicFeed(url, topics) as feed:
+            async for item in feed:
+                ...
+
+    Raises
+    ------
+    VenueError
+        While iterating: Bybit refuses a subscription.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        topics: Sequence[str],
+        *,
+        idle_seconds: float = 10.0,
+        ping_seconds: float = 20.0,
+        backoff_seconds: tuple[float, float] = (0.25, 30.0),
+    ) -> None:
+        self.url = url
+        self.topics = tuple(topics)
+        self.connections = 0
+        self._idle_seconds = idle_seconds
+        self._ping_seconds = ping_seconds
+        self._backoff = backoff_seconds
+        self._jitter = random.Random()
+        self._failures = 0
+        self._frames = 0
+        self._cause = ""
+        self._stopped = asyncio.Event()
+        self._session: aiohttp.ClientSession | None = None
+        self._socket: aiohttp.ClientWebSocketResponse[bool] | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the stream; whoever iterates gets its end."""
+        self._stopped.set()
+        await self._drop()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def stop(self) -> None:
+        """Ask the stream to end, from a signal handler or another task."""
+        self._stopped.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the stream has been asked to end."""
+        return self._stopped.is_set()
+
+    async def stopped_within(self, seconds: float) -> bool:
+        """Wait until the stream is asked to end, at most `seconds`; whether it was."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), seconds)
+        return self.stopped
+
+    async def resync(self, topic: str) -> None:
+        """Ask for a fresh snapshot of a book topic: unsubscribe and subscribe.
+
+        Does nothing while the connection is down: connecting subscribes anyway.
+        """
+        if self._socket is not None and not self._socket.closed:
+            with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+                await self._send(self._socket, "unsubscribe", [topic])
+                await self._send(self._socket, "subscribe", [topic])
+
+    # -- stream -------------------------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame | Disconnected:
+        while not self._stopped.is_set():
+            if self._socket is None:
+                failure = await self._connect()
+                if failure is not None:
+                    return failure
+                continue
+            message = await self._socket.receive()
+            recv_ns = time.time_ns()
+            if message.type is aiohttp.WSMsgType.TEXT:
+                self._frames += 1
+                data: bytes = message.data
+                if data.startswith(b'{"topic"') or not self._is_control(data):
+                    self._failures = 0
+                    return Frame(data, recv_ns)
+            elif message.type in _CLOSING and not self._stopped.is_set():
+                cause = self._cause or _why(message, self._socket)
+                self._failures += 1
+                await self._drop()
+                return Disconnected(recv_ns, cause)
+        await self._drop()
+        raise StopAsyncIteration
+
+    def _is_control(self, data: bytes) -> bool:
+        """Whether the frame is an answer; a refusal is raised, anything unreadable is left to the consumer."""
+        try:
+            frame = decode(data)
+        except FrameError:
+            return False
+        if not isinstance(frame, ControlFrame):
+            return False
+        self._frames -= 1  # answers do not prove that data flows
+        if frame.success is False and not any(text in frame.ret_msg for text in _BENIGN):
+            raise VenueError(
+                f"{self.url} refuses {frame.op or 'a request'}: {frame.ret_msg}",
+                advice="Check the symbols and the number of book levels",
+            )
+        return True
+
+    # -- connection ---------------------------------------------------------------------------------------------------
+
+    async def _connect(self) -> Disconnected | None:
+        await self._pause()
+        if self._stopped.is_set():
+            return None
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                socket = await self._session.ws_connect(
+                    self.url,
+                    decode_text=False,
+                    max_msg_size=1 << 26,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                )
+            self._socket = socket
+            for start in range(0, len(self.topics), TOPICS_A_REQUEST):
+                await self._send(socket, "subscribe", self.topics[start : start + TOPICS_A_REQUEST])
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self._failures += 1
+            await self._drop()
+            return Disconnected(time.time_ns(), f"cannot connect: {error or type(error).__name__}")
+        self._cause = ""
+        self.connections += 1
+        self._keeper = asyncio.create_task(self._keep(socket))
+        return None
+
+    async def _pause(self) -> None:
+        """Wait before another attempt, unless asked to stop."""
+        if self._failures == 0:
+            return
+        first, longest = self._backoff
+        seconds = min(longest, first * 2 ** min(self._failures - 1, 16)) * self._jitter.uniform(0.5, 1.0)
+        await self.stopped_within(seconds)
+
+    async def _keep(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
+        """Ping, notice silence, and end the wait of the reader when asked to stop.
+
+        Silence is counted in looks rather than by the clock, so that a loop that was busy elsewhere does not take its
+        own absence for the exchange's.
+        """
+        pause = min(self._idle_seconds / _LOOKS, self._ping_seconds)
+        patience = math.ceil(self._idle_seconds / pause)
+        silent, seen, ping_at = 0, self._frames, time.monotonic() + self._ping_seconds
+        while not await self.stopped_within(pause):
+            silent, seen = (silent + 1 if seen == self._frames else 0), self._frames
+            if silent >= patience:
+                self._cause = f"no data for {self._idle_seconds:g} s"
+                break
+            if time.monotonic() >= ping_at:
+                ping_at = time.monotonic() + self._ping_seconds
+                with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+                    await self._send(socket, "ping", None)
+        await socket.close()
+
+    async def _send(self, socket: aiohttp.ClientWebSocketResponse[bool], op: str, args: Sequence[str] | None) -> None:
+        request = {"op": op} if args is None else {"op": op, "args": list(args)}
+        await socket.send_str(msgspec.json.encode(request).decode())
+
+    async def _drop(self) -> None:
+        keeper, self._keeper = self._keeper, None
+        socket, self._socket = self._socket, None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+        if socket is not None and not socket.closed:
+            await socket.close()
+
+
+def _why(message: WSMessage | WSMessageTextBytes, socket: aiohttp.ClientWebSocketResponse[bool]) -> str:
+    if isinstance(message.data, BaseException):
+        return f"connection lost: {message.data}"
+    reason = f", {message.extra}" if message.extra else ""
+    return f"connection closed (code {socket.close_code}{reason})"
+
+
+def topics_for(symbols: Sequence[str], levels: int) -> list[str]:
+    """The topics that are recorded of each symbol: book, trades, tickers."""
+    return [
+        topic
+        for symbol in symbols
+        for topic in (f"orderbook.{levels}.{symbol}", f"publicTrade.{symbol}", f"tickers.{symbol}")
+    ]

@@ -1,0 +1,123 @@
+"""The seal of a lake part: what is in it, what was lost before it, and how to tell that it is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from market.errors import LakeError
+
+#: Version of the lake's layout and columns; a part of another version is refused.
+SCHEMA = 1
+
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Gap(Struct, frozen=True):
+    """A GAP row: stands before all rows of its ordinal."""
+
+    ordinal: Count
+    time_ms: Count
+    recv_ns: int
+    cause: str
+
+
+class Snapshot(Struct, frozen=True):
+    """Where a book message replaced the book."""
+
+    ordinal: Count
+    time_ms: Count
+
+
+class StreamFile(Struct, frozen=True):
+    """One Parquet file of the part."""
+
+    rows: Count
+    bytes: Count
+    sha256: str
+
+
+class Source(Struct, frozen=True):
+    """Where an imported part comes from.
+
+    ``archives`` maps file names to SHA-256; ``piece`` of ``pieces``: a day counts only when all its pieces are there.
+    """
+
+    archives: dict[str, str]
+    piece: Count
+    pieces: Count
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """One sealed part: the Parquet files of one stretch of capture of one symbol.
+
+    Attributes
+    ----------
+    part
+        Name of its files; sorts in capture order.
+    files
+        By stream. The book file is always there, the others when they have rows.
+    ordinals, times_ms
+        First and last, least and greatest.
+    book_ms
+        Exchange time of the first book message and the greatest of all; ``None`` without book messages.
+    u
+        First and last update id of the book.
+    max_silence_ms
+        Longest time between two book messages.
+    follows
+        The part sealed before it in the same session: when that is missing, its time is a hole.
+    """
+
+    schema: int
+    symbol: str
+    date: str
+    part: str
+    tick_size: str
+    qty_step: str
+    files: dict[str, StreamFile]
+    level_changes: Count
+    trades: Count
+    ordinals: tuple[int, int]
+    times_ms: tuple[int, int]
+    book_ms: tuple[int, int] | None
+    u: tuple[int, int] | None
+    max_silence_ms: Count
+    gaps: list[Gap]
+    snapshots: list[Snapshot]
+    follows: str | None = None
+    source: Source | None = None
+
+
+_decoder = msgspec.json.Decoder(Manifest)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises
+    ------
+    LakeError
+        It is damaged, or of another schema version.
+    """
+    try:
+        manifest = _decoder.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError) as error:
+        raise LakeError(
+            f"{path} is damaged ({error})",
+            advice="Move it and the Parquet file of the same name out of the lake, or restore both from a backup",
+        ) from error
+    if manifest.schema != SCHEMA:
+        raise LakeError(
+            f"{path} has lake schema {manifest.schema}, this version reads {SCHEMA}",
+            advice="Use the PurpleSky version that wrote it, or import and record afresh into another folder",
+        )
+    return manifest
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The manifest as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
