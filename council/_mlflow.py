@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 
@@ -67,16 +69,10 @@ class Connection:
         for key, value in _ENVIRONMENT.items():
             os.environ.setdefault(key, value)
         self._check_file()
-        try:
-            from mlflow import MlflowClient
+        from mlflow import MlflowClient
 
-            _quiet()
-            return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-        except ImportError as error:
-            raise RegistryError(
-                f"the registry {self.uri} needs the package {error.name}",
-                advice="Install purplesky[pipeline], or use the address of an MLflow server in mlflow.uri",
-            ) from error
+        _quiet()
+        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     def _check_file(self) -> None:
         """A file that is no database, or no place for one: MLflow would retry that for minutes."""
@@ -88,6 +84,12 @@ class Connection:
                     advice="Set mlflow.uri to sqlite:///file or http://host:port",
                 )
             return
+        # The base install speaks to a server only.
+        if missing := [package for package in ("sqlalchemy", "alembic") if find_spec(package) is None]:
+            raise RegistryError(
+                f"the registry {self.uri} needs the package {missing[0]}",
+                advice="Install purplesky[pipeline], or set mlflow.uri to the address of an MLflow server",
+            )
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(file, timeout=2)) as connection:

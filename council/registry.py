@@ -310,19 +310,18 @@ class Registry:
         )
 
     def _download(self, version: ModelVersion, target: Path) -> Path:
-        with self._connection.calls():
-            from mlflow.artifacts import download_artifacts
+        try:
+            with self._connection.calls():
+                from mlflow.artifacts import download_artifacts
 
-            source = self._connection.client.get_model_version_download_uri(version.name, version.version)
-            try:
-                local = download_artifacts(
-                    artifact_uri=f"{source}/{PLACE}", dst_path=str(target), tracking_uri=self.uri
-                )
-            except (FileNotFoundError, NotADirectoryError) as error:
-                raise BundleError(
-                    f"version {version.version} of {version.name} holds no bundle at {source}/{PLACE}",
-                    advice="Promote another version, or train a council",
-                ) from error
+                source = self._connection.client.get_model_version_download_uri(version.name, version.version)
+                place = f"{source}/{PLACE}"
+                local = download_artifacts(artifact_uri=place, dst_path=str(target), tracking_uri=self.uri)
+        except Missing as error:
+            raise BundleError(
+                f"version {version.version} of {version.name} holds no bundle",
+                advice="Promote another version, or train a council",
+            ) from error
         return Path(local)
 
     def _experiment(self, name: str) -> str:
