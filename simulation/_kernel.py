@@ -1,11 +1,7 @@
 """The compiled step function: a live order book and the lives of order plans on it.
 
-Backtest and dry-run drive this one kernel, so a label and a paper trade follow the same rules, which
-`simulation.fills` states. All kernels stand in one module: Numba's disk cache notices a change of their own file only.
-
-Both sides of the book share code through *keys*: a bid's key is its price, an ask's is minus its price. So the better
-price has the larger key on either side, and `key * (1 - 2 * side)` gives the price back. A plan of side 0 buys and
-rests among the bids, one of side 1 sells and rests among the asks; each is closed against the side that it rested on.
+Backtest and dry-run drive this one kernel, so a label and a paper trade follow the same rules: `simulation.fills`
+states them. Most event rows concern no plan; what decides that at a glance stands in `World.sides` and `World.watch`.
 """
 
 from __future__ import annotations
@@ -14,58 +10,27 @@ from numba import njit
 
 from market.events import EMPTY, FIRST, GAP, LAST, SNAPSHOT, TRADE
 from simulation import _layout as lay
+from simulation._kernel_book import crossed, displayed, set_level
 
 
 @njit(cache=True)
-def _set_level(keys, sizes, count, key, size):  # type: ignore[no-untyped-def]
-    """Set one level of a side whose keys ascend; returns the new number of levels."""
-    low, high = 0, count
-    if count > 8 and keys[count - 8] < key:  # most changes are near the best price
-        low = count - 7
-    while low < high:
-        middle = (low + high) >> 1
-        if keys[middle] < key:
-            low = middle + 1
-        else:
-            high = middle
-    held = low < count and keys[low] == key
-    if size > 0:
-        if not held:
-            for i in range(count, low, -1):
-                keys[i] = keys[i - 1]
-                sizes[i] = sizes[i - 1]
-            keys[low] = key
-            count += 1
-        sizes[low] = size
-    elif held:
-        for i in range(low, count - 1):
-            keys[i] = keys[i + 1]
-            sizes[i] = sizes[i + 1]
-        count -= 1
-    return count
+def _concerns_plans(sides, price, taker):  # type: ignore[no-untyped-def]
+    """Whether a trade may fill an entry or trigger an exit."""
+    if price * (2 * taker - 1) <= sides[1 - taker, lay.HOT]:
+        return True
+    bid_key, ask_key = price, -price
+    return not (
+        sides[0, lay.STOP_KEY] < bid_key < sides[0, lay.TARGET_KEY]
+        and sides[1, lay.STOP_KEY] < ask_key < sides[1, lay.TARGET_KEY]
+    )
 
 
 @njit(cache=True)
-def _displayed(world, side, key):  # type: ignore[no-untyped-def]
-    """Displayed size at a level; `HIDDEN` where the level lies deeper than the book shows."""
-    keys, low, count = world.keys[side], 0, world.sides[side, lay.COUNT]
-    if count == 0 or key < keys[0]:
-        return lay.HIDDEN
-    high = count
-    while low < high:
-        middle = (low + high) >> 1
-        if keys[middle] < key:
-            low = middle + 1
-        else:
-            high = middle
-    return world.sizes[side, low] if low < count and keys[low] == key else 0
-
-
-@njit(cache=True)
-def _crossed(world, side, key):  # type: ignore[no-untyped-def]
-    """Whether the best opposite price reaches or crosses `key` of `side`."""
-    count = world.sides[1 - side, lay.COUNT]
-    return count > 0 and -world.keys[1 - side, count - 1] <= key
+def _reaches_plans(sides, keys, side):  # type: ignore[no-untyped-def]
+    """Whether the book crosses an entry of `side`, or brings one of unknown queue into sight."""
+    begin = sides[side, lay.BEGIN]
+    uncovers = begin < sides[side, lay.END] and keys[side, begin] <= sides[side, lay.HIDDEN_KEY]
+    return uncovers or crossed(keys, sides, side, sides[side, lay.HOT])
 
 
 @njit(cache=True)
@@ -94,12 +59,12 @@ def _reindex(world):  # type: ignore[no-untyped-def]
     state, sides, plans, active = world.state, world.sides, world.plans, world.active
     state[lay.CHANGED] = 0
     state[lay.RETRY] = 0
-    next_due = lay.NEVER
+    next_due = _funding_due(world)
     next_command = plans[state[lay.NEXT_PLAN]].decide if state[lay.NEXT_PLAN] < state[lay.PLANS] else lay.NEVER
     for side in range(2):
         sides[side, lay.HOT] = sides[side, lay.HIDDEN_KEY] = sides[side, lay.STOP_KEY] = -lay.NEVER
         sides[side, lay.TARGET_KEY] = lay.NEVER
-        sides[side, lay.MASK] = 0
+    world.watch[:] = False
     kept = 0
     for i in range(state[lay.ACTIVE]):
         plan = plans[active[i]]
@@ -113,7 +78,7 @@ def _reindex(world):  # type: ignore[no-untyped-def]
             next_command = min(next_command, plan.cancel_command)
         if plan.stage == lay.RESTING:
             sides[side, lay.HOT] = max(sides[side, lay.HOT], plan.key)
-            sides[side, lay.MASK] |= 1 << (plan.key & 63)
+            world.watch[side, plan.key % lay.WATCH] = True
             if plan.queue == lay.HIDDEN:
                 sides[side, lay.HIDDEN_KEY] = max(sides[side, lay.HIDDEN_KEY], plan.key)
         if plan.retry:
@@ -136,22 +101,28 @@ def _due(plan):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _funding_due(world):  # type: ignore[no-untyped-def]
+    following = world.state[lay.NEXT_FUNDING]
+    return world.funding_ms[following] if following < len(world.funding_ms) else lay.NEVER
+
+
+@njit(cache=True)
 def _begin_frame(world):  # type: ignore[no-untyped-def]
     """What the owner of the plans does once the last frame is read: decide, cancel, close by time."""
-    state = world.state
+    state, plans, active = world.state, world.plans, world.active
     clock = state[lay.CLOCK]
-    while state[lay.NEXT_PLAN] < state[lay.PLANS] and world.plans[state[lay.NEXT_PLAN]].decide <= clock:
+    while state[lay.NEXT_PLAN] < state[lay.PLANS] and plans[state[lay.NEXT_PLAN]].decide <= clock:
         index = state[lay.NEXT_PLAN]
-        plan = world.plans[index]
+        plan = plans[index]
         state[lay.NEXT_PLAN] += 1
         if state[lay.STRICT] and (not state[lay.KNOWN] or plan.decide < state[lay.KNOWN_SINCE]):
             _finish(world, index, lay.UNKNOWN)
         else:
             plan.stage = lay.FLYING
-            world.active[state[lay.ACTIVE]] = index
+            active[state[lay.ACTIVE]] = index
             state[lay.ACTIVE] += 1
     for i in range(state[lay.ACTIVE]):
-        plan = world.plans[world.active[i]]
+        plan = plans[active[i]]
         if plan.cancel_command <= clock:
             plan.cancel_due = plan.cancel_command + state[lay.LATENCY]
             plan.cancel_command = lay.NEVER
@@ -173,12 +144,12 @@ def _send_exit(state, plan, sent, reason):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _arrive(world, index):  # type: ignore[no-untyped-def]
     plan = world.plans[index]
-    if _crossed(world, plan.side, plan.key):
+    if crossed(world.keys, world.sides, plan.side, plan.key):
         _write(world, index, lay.LOG_REJECTED, 0, 0, lay.NONE)
         _finish(world, index, lay.REJECTED)
         return
     plan.stage = lay.RESTING
-    plan.queue = _displayed(world, plan.side, plan.key)
+    plan.queue = displayed(world, plan.side, plan.key)
     _write(world, index, lay.LOG_ACCEPTED, 0, 0, lay.NONE)
 
 
@@ -201,8 +172,8 @@ def _exit(world, index):  # type: ignore[no-untyped-def]
         return
     side = plan.side
     sign = 1 - 2 * side
-    level = world.sides[side, lay.COUNT] - 1
-    while plan.exited < plan.filled and level >= 0:
+    level = world.sides[side, lay.END] - 1
+    while plan.exited < plan.filled and level >= world.sides[side, lay.BEGIN]:
         taken = min(plan.filled - plan.exited, world.sizes[side, level])
         price = sign * world.keys[side, level]
         plan.exited += taken
@@ -236,34 +207,30 @@ def _fill(world, index, size):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _fund(world, rate):  # type: ignore[no-untyped-def]
     """Charge funding on open positions at the mid price: longs pay a positive rate, shorts receive it."""
-    sides, keys = world.sides, world.keys
+    sides, keys, plans, active = world.sides, world.keys, world.plans, world.active
     for i in range(world.state[lay.ACTIVE]):
-        plan = world.plans[world.active[i]]
+        plan = plans[active[i]]
         sign = 1 - 2 * plan.side
         mark = float(plan.key * sign)
-        if sides[0, lay.COUNT] > 0 and sides[1, lay.COUNT] > 0:
-            mark = (keys[0, sides[0, lay.COUNT] - 1] - keys[1, sides[1, lay.COUNT] - 1]) / 2.0
+        if sides[0, lay.BEGIN] < sides[0, lay.END] and sides[1, lay.BEGIN] < sides[1, lay.END]:
+            mark = (keys[0, sides[0, lay.END] - 1] - keys[1, sides[1, lay.END] - 1]) / 2.0
         plan.funding += sign * rate * mark * (plan.filled - plan.exited)
 
 
 @njit(cache=True)
 def _settle(world):  # type: ignore[no-untyped-def]
     """Let everything that is due take effect, in the order of its time, on the book as it stands."""
-    state = world.state
-    while True:
-        funding = (
-            world.funding_ms[state[lay.NEXT_FUNDING]] if state[lay.NEXT_FUNDING] < len(world.funding_ms) else lay.NEVER
-        )
-        due = min(state[lay.NEXT_DUE], funding)
-        if due > state[lay.CLOCK]:
-            return
-        if funding == due:
+    state, plans, active = world.state, world.plans, world.active
+    while state[lay.NEXT_DUE] <= state[lay.CLOCK]:
+        due = state[lay.NEXT_DUE]
+        if _funding_due(world) == due:
             _fund(world, world.funding_rate[state[lay.NEXT_FUNDING]])
             state[lay.NEXT_FUNDING] += 1
+            _reindex(world)
             continue
         for i in range(state[lay.ACTIVE]):
-            index = world.active[i]
-            plan = world.plans[index]
+            index = active[i]
+            plan = plans[index]
             if _due(plan) != due:
                 continue
             if plan.stage == lay.FLYING:
@@ -279,13 +246,13 @@ def _settle(world):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _on_trade(world, price, size, taker):  # type: ignore[no-untyped-def]
     """A trade works on the queue of the side that its taker hit, then triggers stops and targets of both sides."""
-    state, sides = world.state, world.sides
+    state, sides, plans, active = world.state, world.sides, world.plans, world.active
     side = 1 - taker
     key = price * (1 - 2 * side)
     if state[lay.KNOWN] and key <= sides[side, lay.HOT]:
         for i in range(state[lay.ACTIVE]):
-            index = world.active[i]
-            plan = world.plans[index]
+            index = active[i]
+            plan = plans[index]
             if plan.stage != lay.RESTING or plan.side != side or plan.key < key:
                 continue
             if plan.key > key:
@@ -302,7 +269,7 @@ def _on_trade(world, price, size, taker):  # type: ignore[no-untyped-def]
         if sides[side, lay.STOP_KEY] < key < sides[side, lay.TARGET_KEY]:
             continue
         for i in range(state[lay.ACTIVE]):
-            plan = world.plans[world.active[i]]
+            plan = plans[active[i]]
             if plan.side == side and plan.filled > 0:
                 if key <= plan.stop:
                     _send_exit(state, plan, state[lay.CLOCK], lay.STOP)
@@ -315,7 +282,7 @@ def _on_trade(world, price, size, taker):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _on_message_end(world):  # type: ignore[no-untyped-def]
     """A book message is whole: fills by a crossing price, queue caps, exits that wait for size."""
-    state, sides = world.state, world.sides
+    state, sides, plans, active = world.state, world.sides, world.plans, world.active
     if state[lay.BUILDING]:
         state[lay.BUILDING] = 0
         state[lay.TOUCHED] = 3
@@ -323,19 +290,17 @@ def _on_message_end(world):  # type: ignore[no-untyped-def]
             state[lay.KNOWN] = 1
             state[lay.KNOWN_SINCE] = state[lay.CLOCK]
     for side in range(2):
-        crossed = _crossed(world, side, sides[side, lay.HOT])
-        uncovered = sides[side, lay.COUNT] > 0 and world.keys[side, 0] <= sides[side, lay.HIDDEN_KEY]
-        if not (crossed or uncovered or state[lay.TOUCHED] & (1 << side)):
+        if not (state[lay.TOUCHED] & (1 << side) or _reaches_plans(sides, world.keys, side)):
             continue
         for i in range(state[lay.ACTIVE]):
-            index = world.active[i]
-            plan = world.plans[index]
+            index = active[i]
+            plan = plans[index]
             if plan.stage != lay.RESTING or plan.side != side:
                 continue
-            if _crossed(world, side, plan.key):
+            if crossed(world.keys, sides, side, plan.key):
                 _fill(world, index, plan.left)
                 continue
-            shown = _displayed(world, side, plan.key)
+            shown = displayed(world, side, plan.key)
             if shown < plan.queue:
                 if plan.queue == lay.HIDDEN:
                     state[lay.CHANGED] = 1
@@ -343,8 +308,8 @@ def _on_message_end(world):  # type: ignore[no-untyped-def]
     state[lay.TOUCHED] = 0
     if state[lay.RETRY]:
         for i in range(state[lay.ACTIVE]):
-            index = world.active[i]
-            if world.plans[index].retry:
+            index = active[i]
+            if plans[index].retry:
                 _exit(world, index)
     if state[lay.CHANGED]:
         _reindex(world)
@@ -372,11 +337,12 @@ def advance(  # type: ignore[no-untyped-def]
     int
         The row after the last one that was taken in.
     """
-    state, sides = world.state, world.sides
+    # Most rows concern no plan: what they touch stands in local names, and the rest is called for only when it matters.
+    state, sides, keys, sizes, watch = world.state, world.sides, world.keys, world.sizes, world.watch
     for row in range(first, len(kind)):
         if state[lay.LOGGED] > room:
             return row
-        flag, what = flags[row], kind[row]
+        flag, what, own = flags[row], kind[row], side[row]
         if ordinal[row] != state[lay.ORDINAL] or flag & FIRST:
             state[lay.ORDINAL] = ordinal[row]
             if state[lay.NEXT_COMMAND] <= state[lay.CLOCK]:
@@ -387,24 +353,31 @@ def advance(  # type: ignore[no-untyped-def]
             state[lay.CLOCK] = time_ms[row]
         if what == GAP:
             continue
-        if state[lay.KNOWN] and (what == TRADE or flag & FIRST):
+        known = state[lay.KNOWN] != 0
+        if known and state[lay.NEXT_DUE] <= state[lay.CLOCK] and (what == TRADE or flag & FIRST):
             _settle(world)
         if what == TRADE:
-            _on_trade(world, price[row], size[row], side[row])
-            if state[lay.KNOWN]:
-                _settle(world)
+            if _concerns_plans(sides, price[row], own):
+                _on_trade(world, price[row], size[row], own)
+                if known:
+                    _settle(world)
             continue
         if flag & SNAPSHOT and flag & FIRST:
-            sides[0, lay.COUNT] = sides[1, lay.COUNT] = 0
+            sides[:, lay.BEGIN] = sides[:, lay.END] = keys.shape[1] // 2
             state[lay.BUILDING] = 1
-        if not (state[lay.KNOWN] or state[lay.BUILDING]):
+        if not (known or state[lay.BUILDING]):
             continue
         if not flag & EMPTY:
-            own = side[row]
             key = price[row] * (1 - 2 * own)
-            sides[own, lay.COUNT] = _set_level(world.keys[own], world.sizes[own], sides[own, lay.COUNT], key, size[row])
-            if sides[own, lay.MASK] & (1 << (key & 63)):
+            set_level(keys, sizes, sides, own, key, size[row])
+            if watch[own, key % lay.WATCH]:
                 state[lay.TOUCHED] |= 1 << own
-        if flag & LAST:
+        if flag & LAST and (
+            state[lay.BUILDING]
+            or state[lay.TOUCHED]
+            or state[lay.RETRY]
+            or _reaches_plans(sides, keys, 0)
+            or _reaches_plans(sides, keys, 1)
+        ):
             _on_message_end(world)
     return len(kind)

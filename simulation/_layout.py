@@ -1,7 +1,7 @@
 """Where the kernel keeps what it knows: the layout of its arrays.
 
-Numba freezes these constants into compiled code, and its disk cache notices changes of `_kernel.py` only: change that
-file along with this one.
+Numba freezes these constants into compiled code, and its disk cache notices a change of a kernel's own file only:
+change `_kernel.py` along with this file or `_kernel_book.py`, or clear the cache.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ CLOCK, ORDINAL, KNOWN, KNOWN_SINCE, BUILDING, TOUCHED, STRICT, LATENCY, PLANS, N
 NEXT_DUE, NEXT_COMMAND, RETRY, CHANGED, LOGGING, LOGGED, NEXT_FUNDING, STATE_SIZE = range(11, 19)
 
 # Places in `World.sides`: per side of the book, what decides at a glance whether an event concerns any plan.
-COUNT, HOT, HIDDEN_KEY, STOP_KEY, TARGET_KEY, MASK, SIDE_SIZE = range(7)
+BEGIN, END, HOT, HIDDEN_KEY, STOP_KEY, TARGET_KEY, SIDE_SIZE = range(7)
+
+#: Width of `World.watch`, which tells by the rest of a key whether an entry may rest at a level.
+WATCH = 1024
 
 #: What was asked for (stop and target are keys too); when things arrive, are sent, take effect; how far it has come.
 _ASKED = ("decide", "side", "key", "stop", "target", "size", "hold")
@@ -50,6 +53,7 @@ class World(NamedTuple):
     sides: NDArray[np.int64]
     keys: NDArray[np.int64]
     sizes: NDArray[np.int64]
+    watch: NDArray[np.bool_]
     plans: NDArray[Any]
     active: NDArray[np.int64]
     log: NDArray[np.int64]

@@ -294,14 +294,18 @@ def make_world(
     state[[lay.NEXT_DUE, lay.NEXT_COMMAND]] = lay.NEVER
     state[lay.STRICT], state[lay.LATENCY], state[lay.LOGGING] = strict, model.latency_ms, log_lines > 0
     sides = np.zeros((2, lay.SIDE_SIZE), np.int64)
+    sides[:, [lay.BEGIN, lay.END]] = 512
     sides[:, [lay.HOT, lay.HIDDEN_KEY, lay.STOP_KEY]] = -lay.NEVER
     sides[:, lay.TARGET_KEY] = lay.NEVER
     times, rates = funding or (np.empty(0, np.int64), np.empty(0, np.float64))
+    if len(times):
+        state[lay.NEXT_DUE] = times[0]
     return lay.World(
         state=state,
         sides=sides,
         keys=np.zeros((2, 1024), np.int64),
         sizes=np.zeros((2, 1024), np.int64),
+        watch=np.zeros((2, lay.WATCH), np.bool_),
         plans=records,
         active=np.zeros(len(records), np.int64),
         log=np.zeros((log_lines, 6), np.int64),
@@ -311,13 +315,20 @@ def make_world(
 
 
 def reserve(world: lay.World, rows: int) -> lay.World:
-    """Make sure that the book has room for `rows` more levels."""
-    need = int(world.sides[:, lay.COUNT].max()) + rows
-    held = world.keys.shape[1]
-    if need <= held:
+    """Move the book to the middle of its arrays, with room for `rows` more levels at either end."""
+    begin, end = world.sides[:, lay.BEGIN], world.sides[:, lay.END]
+    capacity = world.keys.shape[1]
+    if begin.min() >= rows and capacity - end.max() >= rows and capacity >= 2 * rows:
         return world
-    wider = ((0, 0), (0, 2 * need - held))
-    return world._replace(keys=np.pad(world.keys, wider), sizes=np.pad(world.sizes, wider))
+    levels = int((end - begin).max())
+    width = max(capacity, 2 * (levels + 2 * rows))
+    keys, sizes = np.zeros((2, width), np.int64), np.zeros((2, width), np.int64)
+    for side in range(2):
+        held = slice(begin[side], end[side])
+        begin[side], end[side] = (width - levels) // 2, (width - levels) // 2 + held.stop - held.start
+        moved = slice(begin[side], end[side])
+        keys[side, moved], sizes[side, moved] = world.keys[side, held], world.sizes[side, held]
+    return world._replace(keys=keys, sizes=sizes)
 
 
 def take_in(world: lay.World, batch: EventBatch, first: int, room: int) -> int:

@@ -171,6 +171,7 @@ class PaperBroker:
         self._world = self._world._replace(
             funding_ms=np.append(times, np.int64(time_ms)), funding_rate=np.append(rates, float(rate))
         )
+        self._hurry(time_ms)
 
     def on_events(self, batch: EventBatch) -> list[Report]:
         """Take in market events; returns what happened to the plans, in order."""
