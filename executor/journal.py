@@ -94,11 +94,11 @@ class Journal:
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._durable = folder, durable
-        self._path = folder / FILE
+        self.path = folder / FILE
         self.recovered = ""
         self.saved: Saved | None = None
         self._session = -1
-        had_journal = self._path.exists()
+        had_journal = self.path.exists()
         damage = ""
         try:
             self._db = self._connect()
@@ -109,13 +109,13 @@ class Journal:
                 damage = damage or "its last turns are lost"
         except (sqlite3.DatabaseError, ValueError) as error:
             if isinstance(error, sqlite3.OperationalError) and not had_journal:
-                raise JournalError(f"{self._path} cannot be written ({error})", advice="Check the folder") from error
+                raise JournalError(f"{self.path} cannot be written ({error})", advice="Check the folder") from error
             damage = str(error)
         if damage:
             self._recover(damage)
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=5.0, isolation_level=None)
+        db = sqlite3.connect(self.path, timeout=5.0, isolation_level=None)
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
@@ -142,13 +142,13 @@ class Journal:
         newest = self._newest_copy()
         if newest is None:
             raise JournalError(
-                f"{self._path} is damaged ({damage}) and no copy of the state is whole",
+                f"{self.path} is damaged ({damage}) and no copy of the state is whole",
                 advice=f"Restore {self._folder} from a backup, or move it away to start with a new high-water mark",
             )
         self.saved, name = newest
         stamp = time.time_ns()
         for suffix in ("", "-wal", "-shm"):
-            part = self._path.with_name(self._path.name + suffix)
+            part = self.path.with_name(self.path.name + suffix)
             if part.exists():
                 part.rename(part.with_name(f"{part.name}.damaged-{stamp}"))
         self._db = self._connect()
@@ -211,7 +211,7 @@ class Journal:
         self._db.close()
 
     def _writing(self) -> _Transaction:
-        return _Transaction(self._db, self._path)
+        return _Transaction(self._db, self.path)
 
     def _index(self, seq: int, turn: Turn, wall_ns: int) -> None:
         """The same, in tables that people query."""
@@ -248,7 +248,7 @@ class _Transaction:
     """All or nothing, with SQLite's errors as ours."""
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
-        self._db, self._path = db, path
+        self._db, self.path = db, path
 
     def __enter__(self) -> None:
         self._guard(lambda: self._db.execute("BEGIN IMMEDIATE"))
@@ -271,9 +271,7 @@ class _Transaction:
             raise self._error(error) from error
 
     def _error(self, error: sqlite3.Error) -> JournalError:
-        return JournalError(
-            f"{self._path} cannot be written ({error})", advice="Free disk space, check its permissions"
-        )
+        return JournalError(f"{self.path} cannot be written ({error})", advice="Free disk space, check its permissions")
 
 
 def _rows(turn: Turn, wall_ns: int) -> Iterator[tuple[str, tuple[object, ...]]]:

@@ -93,9 +93,10 @@ def status_text(settings: Settings, symbol: str) -> str:
     council, counts = status["council"], status["counts"]
     decided, alert = status["last_decision"], status["last_alert"]
     entries = "killed: " + status["killed"] if status["killed"] else "; ".join(status["paused"]) or "allowed"
+    version = f"version {council['version']} ({council['content_hash'][:12]})" if council else "none"
     lines = [
         f"{status['symbol']}  {status['mode']}, session {status['session']}  {state}, said {age:.0f} s ago",
-        f"council    {f'version {council["version"]} ({council["content_hash"][:12]})' if council else 'none'}",
+        f"council    {version}",
         f"position   {status['position']}  entry {status['entry'] or 'none'}",
         f"equity     {status['equity'] or 'unknown'}  high-water mark {status['high_water'] or 'unknown'}",
         f"entries    {entries}",

@@ -1,0 +1,217 @@
+"""From settings to parts: which feed, which journal, which council, how warm the features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import settings as configuration
+from council.registry import Registry, cached
+from executor.clock import VenueClock
+from executor.core import Core
+from executor.events import encode
+from executor.gateway import DryRunGateway
+from executor.journal import Journal
+from executor.registry_watch import CouncilStore, RegistryWatch, Wanted
+from executor.session import Echo, Session
+from executor.state import CoreConfig, CoreState, CouncilRef, Counts
+from executor.view import MarketView
+from features.catalogue import spec_hash
+from market.errors import (
+    BundleError,
+    ExecutorError,
+    LakeError,
+    RegistryUnavailable,
+    UnknownSymbolError,
+    VenueUnavailable,
+)
+from market.events import EventBatch
+from market.instruments import Instrument
+from market.lake import Lake
+from market.rest import fetch_instruments
+from settings import Settings
+from simulation.fills import FillModel
+
+
+@dataclass(frozen=True, slots=True)
+class FeedChoice:
+    """Where the market comes from, and what the symbol's rules are."""
+
+    mode: str
+    instrument: Instrument
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A session that is ready to go; `events` is the lake's, ``None`` for the venue's feed."""
+
+    mode: str
+    number: int
+    session: Session
+    journal: Journal
+    watch: RegistryWatch
+    events: Iterator[EventBatch] | None
+
+
+def choose_feed(settings: Settings, symbol: str, feed: str, echo: Echo) -> FeedChoice:
+    """Ask the venue for the symbol; fall back to the lake if `feed` is ``auto`` and the lake has it.
+
+    Raises
+    ------
+    VenueUnavailable, UnknownSymbolError
+        The venue does not answer, or does not list the symbol, and the lake has nothing.
+    """
+    lake = Lake(settings.paths.lake)
+    if feed == "lake":
+        return FeedChoice("lake", lake.instrument(symbol))
+    if feed not in ("auto", "venue"):
+        raise ExecutorError(f"{feed!r} is no feed", advice="Use auto, venue or lake")
+    try:
+        instrument = fetch_instruments(settings.venue.rest_url, [symbol])[symbol]
+    except (VenueUnavailable, UnknownSymbolError) as error:
+        if feed == "venue" or symbol not in lake.symbols():
+            raise
+        echo(f"{error.message}: replaying the lake instead")
+        return FeedChoice("lake", lake.instrument(symbol))
+    return FeedChoice("dry-run", instrument)
+
+
+def core_config(settings: Settings, instrument: Instrument) -> CoreConfig:
+    """What the core needs of the settings."""
+    risk, executor = settings.risk, settings.executor
+    length_ms = configuration.timeframe_ms(executor.timeframe)
+    return CoreConfig(
+        instrument=instrument.to_json(),
+        timeframe_ms=length_ms,
+        maker_fee=settings.costs.maker_fee,
+        taker_fee=settings.costs.taker_fee,
+        risk_per_trade=risk.risk_per_trade,
+        max_leverage=risk.max_leverage,
+        max_drawdown=risk.max_drawdown,
+        max_daily_loss=risk.max_daily_loss,
+        max_spread_bps=risk.max_spread_bps,
+        max_stale_ms=risk.max_stale_ms,
+        max_bar_delay_ms=executor.max_bar_delay_ms,
+        loss_streak=risk.loss_streak,
+        cooldown_bars=risk.cooldown_bars,
+        protection_timeout_ms=executor.protection_timeout_ms,
+        shadow_bars=executor.shadow_bars,
+        equity_age_ms=max(900_000, 3 * length_ms),
+    )
+
+
+def council_store(settings: Settings, symbol: str) -> CouncilStore:
+    """Councils for these settings, from the executor's cache."""
+    timeframe, levels = settings.executor.timeframe, settings.market.ob_levels
+    spec = spec_hash(configuration.timeframe_ms(timeframe), levels, settings.market.stall_ms)
+    return CouncilStore(settings.paths.executor / "councils", Wanted(symbol, timeframe, levels, spec))
+
+
+def build(settings: Settings, choice: FeedChoice, folder: Path, echo: Echo) -> Parts:
+    """Make the parts and begin a session in the journal.
+
+    Raises
+    ------
+    RegistryError
+        There is no council in Production, or it cannot be used; or the registry is down and none is at hand.
+    JournalError
+        The journal is damaged beyond recovery.
+    """
+    instrument, symbol = choice.instrument, choice.instrument.symbol
+    registry = Registry(settings.registry_uri, settings.paths.mlruns / "artifacts")
+    store = council_store(settings, symbol)
+    watch = RegistryWatch(registry, settings.model_name(symbol, settings.executor.timeframe), store)
+    journal = Journal(folder)
+    try:
+        if journal.recovered:
+            echo(f"critical: {journal.recovered}")
+        # A replay of the lake is a market of its own: it starts afresh every time.
+        saved = journal.saved if choice.mode == "dry-run" else None
+        state = _state(saved.core if saved else None, store)
+        config = core_config(settings, instrument)
+        core = Core(config, store, state)
+        first = _first_council(watch, state, store, echo)
+        model = FillModel(
+            settings.costs.order_latency_ms, float(settings.costs.maker_fee), float(settings.costs.taker_fee)
+        )
+        account = bytes(saved.gateway) if saved else None
+        gateway = DryRunGateway(instrument, model, settings.executor.start_equity, account)
+        view = MarketView(instrument, config.timeframe_ms, settings.market.ob_levels, settings.market.stall_ms)
+        if choice.mode == "dry-run":
+            warm_up(view, Lake(settings.paths.lake), echo)
+        number = journal.begin(symbol, choice.mode, encode(config), state.dump(), _version())
+        session = Session(
+            core=core,
+            journal=journal,
+            gateway=gateway,
+            view=view,
+            clock=VenueClock(settings.venue.speed, settings.market.idle_seconds),
+            echo=echo,
+            drift=lambda content: _drift(store, content, view),
+        )
+        if first is not None:
+            session.council(first)
+    except BaseException:
+        journal.close()
+        raise
+    events = Lake(settings.paths.lake).events(symbol) if choice.mode == "lake" else None
+    return Parts(choice.mode, number, session, journal, watch, events)
+
+
+def _state(saved: bytes | None, store: CouncilStore) -> CoreState:
+    """Where to go on from: positions, timers and latches stay, what belonged to the session before does not."""
+    state = CoreState() if saved is None else CoreState.load(bytes(saved))
+    state.counts, state.stopping, state.pending, state.shadow_left = Counts(), False, None, 0
+    if state.council is not None:
+        try:
+            store(state.council.content_hash)
+        except BundleError:
+            # Trained for other settings, or gone from the cache: Production is asked for before anything is decided.
+            state.council = None
+    return state
+
+
+def _first_council(watch: RegistryWatch, state: CoreState, store: CouncilStore, echo: Echo) -> CouncilRef | None:
+    try:
+        return watch.look()
+    except RegistryUnavailable as error:
+        if state.council is None or cached(store.cache, state.council.content_hash) is None:
+            raise
+        echo(f"warning: {error.message}; starting with council version {state.council.version} from the cache")
+        return None
+
+
+def warm_up(view: MarketView, lake: Lake, echo: Echo) -> None:
+    """Let the features see the end of the lake, twice as long as the slowest of them needs."""
+    symbol = view.symbol
+    if symbol not in lake.symbols():
+        echo(f"features start cold: the lake {lake.root} has no {symbol}")
+        return
+    window_ms = 2 * max(max(spec.warmup_ms, spec.warmup_bars * view.timeframe_ms) for spec in FEATURES)
+    try:
+        last_ms = lake.span_ms(symbol)[1]
+        bars = 0
+        for batch in lake.events(symbol, last_ms - window_ms, from_snapshot=True):
+            bars += len(view.push(batch))
+    except LakeError as error:
+        # A damaged lake is no reason not to look after a position.
+        view.reset()
+        echo(f"warning: {error.message}; features start cold")
+        return
+    echo(f"features warmed up over {bars} bars of the lake")
+
+
+def _drift(store: CouncilStore, content_hash: str, view: MarketView) -> Drift | None:
+    manifest = store(content_hash).manifest
+    if manifest is None or manifest.profile is None:
+        return None
+    return Drift(manifest.profile, view.engine.names)
+
+
+def _version() -> str:
+    try:
+        return version("purplesky")
+    except PackageNotFoundError:  # run from a source tree
+        return "source"
