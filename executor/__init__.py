@@ -1,11 +1,12 @@
 """The daemon that trades: risk, health, sanity, orders, journal, gateways.
 
-The trading core (:class:`Core`) has no I/O: events in, actions out, one state. Around it, :func:`run_executor` brings the
-market, the council in Production, the journal and a gateway together; dry-run is what there is, live trading is a step
-of its own. :func:`replay_session` recomputes a session from its journal, to the byte.
+The trading core (:class:`Core`) has no I/O: events in, actions out, one state. Around it, :func:`run_executor` brings
+the market, the council in Production, the journal and a gateway together; dry-run is what there is, live trading is a
+step of its own. :func:`replay_session` recomputes a session from its journal, to the byte.
 
-This room never trains, never plots, and starts without any of the pipeline's packages. It never holds a position without
-a stop at the venue, never takes a failed read for an answer, and never forgets an order that the venue has not ended.
+This room never trains, never plots, and starts without any of the pipeline's packages. It never holds a position
+without a stop at the venue, never takes a failed read for an answer, and never forgets an order that the venue has not
+ended.
 """
 
 from __future__ import annotations

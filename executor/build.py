@@ -13,12 +13,13 @@ from executor.clock import VenueClock
 from executor.core import Core
 from executor.events import encode
 from executor.gateway import DryRunGateway
+from executor.health import Drift
 from executor.journal import Journal
 from executor.registry_watch import CouncilStore, RegistryWatch, Wanted
 from executor.session import Echo, Session
 from executor.state import CoreConfig, CoreState, CouncilRef, Counts
 from executor.view import MarketView
-from features.catalogue import spec_hash
+from features import FEATURES, spec_hash
 from market.errors import (
     BundleError,
     ExecutorError,
