@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import io
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from market.errors import ArchiveError, DataError, UnknownSymbolError
@@ -27,6 +30,7 @@ _BOOK = re.compile(r"(\d{4}-\d{2}-\d{2})_(.+)_ob(\d+)\.data\.zip")
 _TRADES = re.compile(r"(.+?)(\d{4}-\d{2}-\d{2})\.csv\.gz")
 _TRADE_COLUMNS = ("timestamp", "symbol", "side", "size", "price", "trdMatchID")
 _SECONDS = re.compile(r"([0-9]{9,11})(?:\.([0-9]+))?")
+_EARLIEST_MS, _LATEST_MS = 10**12, 10**13
 _SIDES = {"Buy": BID, "Sell": ASK}
 
 
@@ -152,39 +156,107 @@ def read_trades(path: Path, instrument: Instrument) -> TradeColumns:
     ArchiveError
         The archive is damaged or cut off, or a line is not a trade of the symbol; with the line's number.
     """
-    prices = UnitTable(instrument.tick_size, f"{instrument.symbol} price", positive=True)
-    sizes = UnitTable(instrument.qty_step, f"{instrument.symbol} size", positive=True)
-    times: list[int] = []
-    rows: list[tuple[int, int, int]] = []
-    ids: list[str] = []
-    line = 0
     try:
-        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            missing = [name for name in _TRADE_COLUMNS if name not in header]
-            if missing:
-                raise _damaged(path, f"line 1 has no column {', '.join(missing)}")
-            places = [header.index(name) for name in _TRADE_COLUMNS]
-            for line, row in enumerate(reader, 2):
-                stamp, symbol, side, size, price, trade_id = (row[place] for place in places)
-                if symbol != instrument.symbol:
-                    raise _damaged(path, f"line {line} is a trade of {symbol}")
-                times.append(_milliseconds(stamp))
-                rows.append((prices[_plain(price)], sizes[_plain(size)], _SIDES[side]))
-                ids.append(trade_id)
+        with gzip.open(path) as file:
+            data = file.read()
+    except (EOFError, zlib.error, OSError) as error:
+        raise _damaged(path, f"after line {_whole_lines(path)}: {error}") from error
+    trades = _read_columns(data, instrument)
+    return _in_order(_read_rows(path, data, instrument) if trades is None else trades)
+
+
+def _read_columns(data: bytes, instrument: Instrument) -> TradeColumns | None:
+    """All lines at once, or None where one is not as expected: :func:`_read_rows` then finds which."""
+    try:
+        table = pacsv.read_csv(
+            pa.BufferReader(data),
+            convert_options=pacsv.ConvertOptions(
+                include_columns=_TRADE_COLUMNS, column_types=dict.fromkeys(_TRADE_COLUMNS, pa.string())
+            ),
+        ).combine_chunks()
+        if table.column("symbol").unique().to_pylist() != [instrument.symbol]:
+            return None
+        time_ms = _times(table.column("timestamp").combine_chunks().cast(pa.decimal128(18, 6)))
+        if time_ms.min() < _EARLIEST_MS or time_ms.max() > _LATEST_MS:
+            return None
+        prices, sizes = _tables(instrument)
+        return TradeColumns(
+            time_ms,
+            _mapped(table.column("price"), lambda text: prices[_plain(text)]),
+            _mapped(table.column("size"), lambda text: sizes[_plain(text)]),
+            _mapped(table.column("side"), _SIDES.__getitem__).astype(np.int8),
+            table.column("trdMatchID").to_pylist(),
+        )
+    except (pa.ArrowException, DataError, KeyError, ValueError, InvalidOperation):
+        return None
+
+
+def _times(seconds: pa.Decimal128Array) -> NDArray[np.int64]:
+    """Microseconds are the low halves of the array's 128-bit numbers."""
+    words: NDArray[np.int64] = np.frombuffer(seconds.buffers()[1], np.int64)[2 * seconds.offset :: 2]
+    return words[: len(seconds)] // 1000
+
+
+def _mapped(column: pa.ChunkedArray, convert: Callable[[str], int]) -> NDArray[np.int64]:
+    """Convert each distinct string once."""
+    encoded = column.combine_chunks().dictionary_encode()
+    values = np.array([convert(text) for text in encoded.dictionary.to_pylist()], np.int64)
+    return values[encoded.indices.to_numpy()]
+
+
+def _read_rows(path: Path, data: bytes, instrument: Instrument) -> TradeColumns:
+    """Line by line, to say which line is wrong and why, or to read what is merely unusual."""
+    prices, sizes = _tables(instrument)
+    rows: list[tuple[int, int, int, int]] = []
+    ids: list[str] = []
+    line = 1
+    try:
+        reader = csv.reader(io.StringIO(data.decode(), newline=""))
+        header = next(reader, [])
+        missing = [name for name in _TRADE_COLUMNS if name not in header]
+        if missing:
+            raise _damaged(path, f"line 1 has no column {', '.join(missing)}")
+        places = [header.index(name) for name in _TRADE_COLUMNS]
+        for line, row in enumerate(reader, 2):
+            stamp, symbol, side, size, price, trade_id = (row[place] for place in places)
+            if symbol != instrument.symbol:
+                raise _damaged(path, f"line {line} is a trade of {symbol}")
+            rows.append((_milliseconds(stamp), prices[_plain(price)], sizes[_plain(size)], _SIDES[side]))
+            ids.append(trade_id)
     except ArchiveError:
         raise
     except DataError as error:
         raise ArchiveError(f"{path}, line {line}: {error.message}", advice=error.advice) from error
-    except (EOFError, zlib.error, OSError, UnicodeDecodeError, csv.Error) as error:
-        raise _damaged(path, f"after line {line}: {error}") from error
-    except (IndexError, ValueError, KeyError, InvalidOperation) as error:
-        raise _damaged(path, f"line {line} is not a trade ({error})") from error
-    time_ms = np.array(times, np.int64)
-    order = np.argsort(time_ms, kind="stable") if not times or times[0] <= times[-1] else _newest_first(time_ms)
-    price, size, side = np.array(rows, np.int64).reshape(-1, 3)[order].T
-    return TradeColumns(time_ms[order], price.copy(), size.copy(), side.astype(np.int8), [ids[i] for i in order])
+    except (IndexError, ValueError, KeyError, InvalidOperation, csv.Error) as error:
+        raise _damaged(path, f"line {line} is not a trade ({type(error).__name__}: {error})") from error
+    columns = np.array(rows, np.int64).reshape(-1, 4).T.copy()
+    return TradeColumns(columns[0], columns[1], columns[2], columns[3].astype(np.int8), ids)
+
+
+def _in_order(trades: TradeColumns) -> TradeColumns:
+    time_ms = trades.time_ms
+    if not len(time_ms) or (np.diff(time_ms) >= 0).all():
+        return trades
+    order = np.argsort(time_ms, kind="stable") if time_ms[0] <= time_ms[-1] else _newest_first(time_ms)
+    ids = [trades.ids[i] for i in order]
+    return TradeColumns(time_ms[order], trades.price[order], trades.size[order], trades.side[order], ids)
+
+
+def _tables(instrument: Instrument) -> tuple[UnitTable, UnitTable]:
+    prices = UnitTable(instrument.tick_size, f"{instrument.symbol} price", positive=True)
+    return prices, UnitTable(instrument.qty_step, f"{instrument.symbol} size", positive=True)
+
+
+def _whole_lines(path: Path) -> int:
+    """How many lines of a damaged archive can still be read."""
+    lines = 0
+    try:
+        with gzip.open(path) as file:
+            while chunk := file.read(1 << 16):
+                lines += chunk.count(b"\n")
+    except (EOFError, zlib.error, OSError):
+        return lines
+    return lines
 
 
 def _newest_first(time_ms: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from market._scan import CTS, LEVELS, SEQ, SNAPSHOT, TS, U, scan_lines
 from market.errors import ArchiveError, DataError, FrameError
 from market.events import ASK, BID
 from market.frames import BookFrame, decode
 from market.instruments import Instrument
-from market.units import UnitTable
+from market.units import UnitTable, scaled
 
 Ints = NDArray[np.int64]
 
@@ -58,6 +59,8 @@ class LineDecoder:
         self.symbol = instrument.symbol
         self._prices = UnitTable(instrument.tick_size, f"{instrument.symbol} price", positive=True)
         self._sizes = UnitTable(instrument.qty_step, f"{instrument.symbol} size")
+        self._name = np.frombuffer(self.symbol.encode(), np.uint8)
+        self._units = np.array([*scaled(instrument.tick_size), *scaled(instrument.qty_step)], np.int64)
 
     def decode(self, data: bytes, first_line: int) -> BookColumns:
         """Decode whole lines.
@@ -74,32 +77,49 @@ class LineDecoder:
         ArchiveError
             A line is not an order-book message of the symbol, or a price or size is not on the tick or step.
         """
-        heads: list[tuple[int, int, int, int, bool, int]] = []
-        prices: list[int] = []
-        sizes: list[int] = []
-        sides: list[int] = []
-        for number, line in enumerate(data.splitlines(), first_line):
+        lines, most = data.count(b"\n") + 1, data.count(b'["')
+        heads = np.empty((lines, 6), np.int64)
+        price, size, side = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int8)
+        source = np.frombuffer(data, np.uint8)
+        position, message, row = 0, 0, 0
+        while True:
+            position, message, row = scan_lines(
+                source, position, self._name, self._units, heads, message, row, price, size, side
+            )
+            if position == len(data):
+                break
+            end = data.find(b"\n", position)
+            end = len(data) if end < 0 else end
             try:
-                frame = self._frame(line)
-                levels = frame.data.b + frame.data.a
-                prices += [self._prices[level[0]] for level in levels]
-                sizes += [self._sizes[level[1]] for level in levels]
+                row = self._slow(data[position:end], heads[message], row, price, size, side)
             except DataError as error:
-                raise ArchiveError(f"line {number}: {error.message}", advice=error.advice) from error
-            sides += [BID] * len(frame.data.b) + [ASK] * len(frame.data.a)
-            heads.append((frame.cts, frame.ts, frame.data.u, frame.data.seq, frame.is_snapshot, len(levels)))
-        cts, ts, u, seq, snapshot, counts = np.array(heads, np.int64).reshape(-1, 6).T.copy()
+                raise ArchiveError(f"line {first_line + message}: {error.message}", advice=error.advice) from error
+            position, message = min(end + 1, len(data)), message + 1
+        heads = heads[:message].T.copy()
         return BookColumns(
-            cts=cts,
-            ts=ts,
-            u=u,
-            seq=seq,
-            snapshot=snapshot.astype(bool),
-            levels=counts,
-            price=np.array(prices, np.int64),
-            size=np.array(sizes, np.int64),
-            side=np.array(sides, np.int8),
+            cts=heads[CTS],
+            ts=heads[TS],
+            u=heads[U],
+            seq=heads[SEQ],
+            snapshot=heads[SNAPSHOT].astype(bool),
+            levels=heads[LEVELS],
+            price=price[:row],
+            size=size[:row],
+            side=side[:row],
         )
+
+    def _slow(self, line: bytes, head: Ints, row: int, price: Ints, size: Ints, side: NDArray[np.int8]) -> int:
+        """Decode one line of any form; the row after its last."""
+        frame = self._frame(line)
+        levels = frame.data.b + frame.data.a
+        end = row + len(levels)
+        head[[CTS, TS, U, SEQ]] = frame.cts, frame.ts, frame.data.u, frame.data.seq
+        head[[SNAPSHOT, LEVELS]] = frame.is_snapshot, len(levels)
+        price[row:end] = [self._prices[level[0]] for level in levels]
+        size[row:end] = [self._sizes[level[1]] for level in levels]
+        side[row : row + len(frame.data.b)] = BID
+        side[row + len(frame.data.b) : end] = ASK
+        return end
 
     def _frame(self, line: bytes) -> BookFrame:
         frame = decode(line)
