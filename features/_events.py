@@ -1,12 +1,7 @@
 """First compiled stage: events in, raw aggregates of closed bars out.
 
-Everything that the stage remembers lies in four arrays (`ints`, `floats`, `keys`, `sizes`), so that a state can be
-saved after any row and the next row cannot tell. All compiled code of the stage is in this one file, because Numba's
-cache watches only the file of the function that it caches.
-
-The book is two sorted arrays, best level last, because most changes happen near the best price: a change there moves a
-few entries, a walk is contiguous, and no price can fall outside. Asks are stored with negated prices, so that both
-sides are ascending.
+Everything that the stage remembers lies in six arrays (`ints`, `floats`, and the book's `ladder`, `bits`, `far_keys`,
+`far_sizes`), so that a state can be saved after any row and the next row cannot tell.
 """
 
 from __future__ import annotations
@@ -16,211 +11,71 @@ import math
 import numpy as np
 from numba import njit
 
-#: Silence of a trusted book beyond which nothing is carried on, ms (FAIL-35).
-HOLE_MS = 3_600_000
+from features import _book
+from features._layout import (
+    BAR_CLOSE,
+    BAR_HIGH,
+    BAR_LOW,
+    BAR_OPEN,
+    BEST,
+    BEST_DEPTH,
+    BUY_VOLUME,
+    CLOCK,
+    DIRTY,
+    FLOW_LAST,
+    FLOW_MEAN,
+    FLOW_SQUARES,
+    FLOW_SUM,
+    FRAMES,
+    FRESH,
+    HAD_BEST,
+    HOLE_MS,
+    KNOWN,
+    LAST_BOOK,
+    LAST_PRICE,
+    MEAN,
+    METRICS,
+    NEAR,
+    NOW,
+    OLD_ASK,
+    OLD_ASK_SIZE,
+    OLD_BID,
+    OLD_BID_SIZE,
+    OPEN_MS,
+    RAW_ASK,
+    RAW_BID,
+    RAW_CLOSE,
+    RAW_FLOW_LAST,
+    RAW_FLOW_MEAN,
+    RAW_FLOW_STD,
+    RAW_FLOW_SUM,
+    RAW_HIGH,
+    RAW_LOW,
+    RAW_OPEN,
+    RAW_OPEN_MS,
+    RAW_RESET,
+    RAW_SUSPECT,
+    RAW_TRADES,
+    RAW_VOLUME,
+    RESET,
+    SQUARES,
+    SUSPECT,
+    TRADES,
+    TURNOVER,
+    VOLUME,
+    WEIGHT,
+    helper,
+    inlined,
+    source_stamp,
+)
 
-# --- ints: the state -------------------------------------------------------------------------------------------------
-CLOCK = 0  # running maximum of exchange time; -1 before the first event
-OPEN_MS = 1  # open of the current bar
-KNOWN = 2  # the book is known
-LAST_BOOK = 3  # clock at the last trusted book message; -1 before any
-LEVELS = 4  # levels held: bids here, asks in the next slot
-DIRTY = 6  # the book changed since the metrics were computed
-FRESH = 7  # the metrics describe a two-sided book
-SUSPECT = 8  # a suspect window touches the current bar
-RESET = 9  # a hole was met since the last closed bar
-LAST_PRICE = 10  # of a trade; -1 unknown
-BAR_OPEN = 11
-BAR_HIGH = 12
-BAR_LOW = 13
-VOLUME = 14
-BUY_VOLUME = 15
-TURNOVER = 16  # sum of price * size
-TRADES = 17
-HAD_BEST = 18  # the four below are the best levels after the last message
-OLD_BID = 19
-OLD_BID_SIZE = 20
-OLD_ASK = 21
-OLD_ASK_SIZE = 22
-FRAMES = 23  # messages with an order flow, in the current bar
-BAR_CLOSE = 24
-INTS = 25
-
-# --- metrics of the book, in the order of features.catalogue -----------------------------------------------------------
-SPREAD = 0
-IMBALANCE = 1  # five of them: 1, 5, 10, 50 and all levels
-DEPTH_LOG_RATIO = 6
-MICROPRICE = 7
-SLOPE = 8
-SLOPE_SKEW = 9
-ELASTICITY = 10
-ELASTICITY_SKEW = 11
-INTEGRITY = 12
-INTEGRITY_SKEW = 13
-DEPTH_SKEW = 14
-LOG_DEPTH = 15
-BEST_DEPTH = 16
-METRICS = 17
-
-# --- floats: the state -------------------------------------------------------------------------------------------------
-NOW = 0  # METRICS values of the book as it stands
-MEAN = METRICS  # their time-weighted means in the current bar
-SQUARES = 2 * METRICS  # and weighted sums of squared deviations
-WEIGHT = 3 * METRICS  # known time in the current bar, ms
-FLOW_MEAN = WEIGHT + 1
-FLOW_SQUARES = WEIGHT + 2
-FLOW_LAST = WEIGHT + 3
-FLOW_SUM = WEIGHT + 4
-FLOATS = WEIGHT + 5
-
-# --- raw bars: integer columns -----------------------------------------------------------------------------------------
-RAW_OPEN_MS = 0
-RAW_OPEN = 1
-RAW_HIGH = 2
-RAW_LOW = 3
-RAW_CLOSE = 4
-RAW_VOLUME = 5
-RAW_BUY_VOLUME = 6
-RAW_TURNOVER = 7
-RAW_TRADES = 8
-RAW_BID = 9
-RAW_ASK = 10
-RAW_SUSPECT = 11
-RAW_RESET = 12
-RAW_INTS = 13
-
-# --- raw bars: float columns: METRICS means, standard deviations and last values, then the order flow ---------------------
-RAW_FLOW_MEAN = 3 * METRICS
-RAW_FLOW_STD = RAW_FLOW_MEAN + 1
-RAW_FLOW_LAST = RAW_FLOW_MEAN + 2
-RAW_FLOW_SUM = RAW_FLOW_MEAN + 3
-RAW_FLOATS = RAW_FLOW_MEAN + 4
+_SOURCES = source_stamp("_layout", "_book", "_events")
 
 # Flags and kinds of market.events, spelled out: Numba freezes them as constants.
 _BOOK, _TRADE, _SNAPSHOT, _FIRST, _LAST, _EMPTY = 0, 1, 1, 2, 4, 8
 
 
-@njit(cache=True)
-def _apply(keys, sizes, count, key, size):  # type: ignore[no-untyped-def]
-    """Set or delete one level; returns the new number of levels, or -1 when there is no room."""
-    at = count
-    scan = max(0, count - 12)
-    while at > scan and keys[at - 1] > key:
-        at -= 1
-    if at == scan:
-        low = 0
-        while low < at:
-            middle = (low + at) >> 1
-            if keys[middle] > key:
-                at = middle
-            else:
-                low = middle + 1
-    if at > 0 and keys[at - 1] == key:
-        if size > 0:
-            sizes[at - 1] = size
-            return count
-        for i in range(at, count):
-            keys[i - 1] = keys[i]
-            sizes[i - 1] = sizes[i]
-        return count - 1
-    if size <= 0:
-        return count  # a delete of a level that the book does not hold
-    if count == len(keys):
-        return -1
-    for i in range(count, at, -1):
-        keys[i] = keys[i - 1]
-        sizes[i] = sizes[i - 1]
-    keys[at] = key
-    sizes[at] = size
-    return count + 1
-
-
-@njit(cache=True, error_model="numpy")
-def _walk(keys, sizes, count, levels, origin):  # type: ignore[no-untyped-def]
-    """Walk one side from the best level down; distances are from the mid, in half ticks.
-
-    Returns
-    -------
-    size_1, size_5, size_10, size_50, size : int
-        Size within that many levels, and within all.
-    size_distance, depth_distance, squared, first, last : float
-        Sums of size * distance, of cumulative size * distance, and of squared distance; distance of the best and of
-        the last level.
-    """
-    bottom = max(0, count - levels)
-    total = size_1 = size_5 = size_10 = size_50 = 0
-    first = last = size_distance = depth_distance = squared = 0.0
-    for i in range(count - 1, bottom - 1, -1):
-        total += sizes[i]
-        last = float(origin - 2 * keys[i])
-        size_distance += sizes[i] * last
-        depth_distance += total * last
-        squared += last * last
-        step = count - i
-        if step == 1:
-            first = last
-            size_1 = total
-        if step <= 5:
-            size_5 = total
-        if step <= 10:
-            size_10 = total
-        if step <= 50:
-            size_50 = total
-    return size_1, size_5, size_10, size_50, total, size_distance, depth_distance, squared, first, last
-
-
-@njit(cache=True, error_model="numpy")
-def _elasticity(best, depth, first, last):  # type: ignore[no-untyped-def]
-    # Half a tick is the nearest that a level can stand to the mid; in a crossed book it may stand on the wrong side.
-    near = max(first, 1.0)
-    if last <= near:
-        return np.nan
-    return math.log(depth / best) / math.log(last / near)
-
-
-@njit(cache=True, error_model="numpy")
-def _refresh(ints, floats, keys, sizes, levels):  # type: ignore[no-untyped-def]
-    """Compute the metrics of the book as it stands; see features.catalogue for the formulas."""
-    ints[DIRTY] = 0
-    bids, asks = ints[LEVELS], ints[LEVELS + 1]
-    ints[FRESH] = bids > 0 and asks > 0
-    if ints[FRESH] == 0:
-        return
-    bid, ask = keys[0, bids - 1], -keys[1, asks - 1]
-    double_mid = bid + ask
-    b1, b5, b10, b50, b, size_b, depth_b, squared_b, first_b, last_b = _walk(
-        keys[0], sizes[0], bids, levels, double_mid
-    )
-    a1, a5, a10, a50, a, size_a, depth_a, squared_a, first_a, last_a = _walk(
-        keys[1], sizes[1], asks, levels, -double_mid
-    )
-    bps = 1e4 / double_mid  # half ticks to bps of the mid
-
-    floats[SPREAD] = 2.0 * (ask - bid) * bps
-    floats[IMBALANCE] = (b1 - a1) / (b1 + a1)
-    floats[IMBALANCE + 1] = (b5 - a5) / (b5 + a5)
-    floats[IMBALANCE + 2] = (b10 - a10) / (b10 + a10)
-    floats[IMBALANCE + 3] = (b50 - a50) / (b50 + a50)
-    floats[IMBALANCE + 4] = (b - a) / (b + a)
-    floats[DEPTH_LOG_RATIO] = math.log(b / a)
-    floats[MICROPRICE] = (ask - bid) * bps * floats[IMBALANCE]
-    slope_b = depth_b / (b * squared_b * bps) if squared_b > 0.0 else np.nan
-    slope_a = depth_a / (a * squared_a * bps) if squared_a > 0.0 else np.nan
-    floats[SLOPE] = 0.5 * (slope_b + slope_a)
-    floats[SLOPE_SKEW] = (slope_b - slope_a) / (abs(slope_b) + abs(slope_a))
-    elasticity_b = _elasticity(b1, b, first_b, last_b)
-    elasticity_a = _elasticity(a1, a, first_a, last_a)
-    floats[ELASTICITY] = 0.5 * (elasticity_b + elasticity_a)
-    floats[ELASTICITY_SKEW] = elasticity_b - elasticity_a
-    floats[INTEGRITY] = (b1 + a1) / (b + a)
-    floats[INTEGRITY_SKEW] = b1 / b - a1 / a
-    far_b, far_a = size_b / b, size_a / a
-    floats[DEPTH_SKEW] = (far_a - far_b) / (abs(far_a) + abs(far_b))
-    floats[LOG_DEPTH] = math.log(b + a)
-    floats[BEST_DEPTH] = b1 + a1
-
-
-@njit(cache=True)
+@inlined
 def _integrate(ints, floats, until):  # type: ignore[no-untyped-def]
     """Let the metrics count for the time up to `until` (West 1979, weights are milliseconds)."""
     if ints[FRESH] == 1:
@@ -235,7 +90,7 @@ def _integrate(ints, floats, until):  # type: ignore[no-untyped-def]
     ints[CLOCK] = until
 
 
-@njit(cache=True)
+@helper
 def _start_bar(ints, floats, open_ms, suspect):  # type: ignore[no-untyped-def]
     ints[OPEN_MS] = open_ms
     ints[SUSPECT] = suspect
@@ -246,15 +101,15 @@ def _start_bar(ints, floats, open_ms, suspect):  # type: ignore[no-untyped-def]
     floats[FLOW_LAST] = np.nan
 
 
-@njit(cache=True)
+@helper
 def _forget(ints):  # type: ignore[no-untyped-def]
     """A hole was met: the next stage starts cold, and the last price is no longer one."""
     ints[RESET] = 1
     ints[LAST_PRICE] = -1
 
 
-@njit(cache=True)
-def _close_bar(ints, floats, keys, silent, raw_ints, raw_floats):  # type: ignore[no-untyped-def]
+@helper
+def _close_bar(ints, floats, silent, raw_ints, raw_floats):  # type: ignore[no-untyped-def]
     """Write the current bar to a row of raw bars."""
     traded = ints[TRADES] > 0
     raw_ints[RAW_OPEN_MS] = ints[OPEN_MS]
@@ -262,11 +117,11 @@ def _close_bar(ints, floats, keys, silent, raw_ints, raw_floats):  # type: ignor
     raw_ints[RAW_HIGH] = ints[BAR_HIGH] if traded else ints[LAST_PRICE]
     raw_ints[RAW_LOW] = ints[BAR_LOW] if traded else ints[LAST_PRICE]
     raw_ints[RAW_CLOSE] = ints[BAR_CLOSE] if traded else ints[LAST_PRICE]
-    raw_ints[RAW_VOLUME : RAW_TRADES + 1] = ints[VOLUME : TRADES + 1]
+    for j in range(RAW_TRADES - RAW_VOLUME + 1):
+        raw_ints[RAW_VOLUME + j] = ints[VOLUME + j]
     trusted = ints[KNOWN] == 1 and not silent
-    bids, asks = ints[LEVELS], ints[LEVELS + 1]
-    raw_ints[RAW_BID] = keys[0, bids - 1] if trusted and bids > 0 else -1
-    raw_ints[RAW_ASK] = -keys[1, asks - 1] if trusted and asks > 0 else -1
+    raw_ints[RAW_BID] = -ints[BEST] if trusted and ints[NEAR] > 0 else -1
+    raw_ints[RAW_ASK] = ints[BEST + 1] if trusted and ints[NEAR + 1] > 0 else -1
     raw_ints[RAW_SUSPECT] = ints[SUSPECT]
     raw_ints[RAW_RESET] = ints[RESET]
 
@@ -282,13 +137,11 @@ def _close_bar(ints, floats, keys, silent, raw_ints, raw_floats):  # type: ignor
     raw_floats[RAW_FLOW_SUM] = floats[FLOW_SUM] / floats[MEAN + BEST_DEPTH] if weight > 0.0 else np.nan
 
 
-@njit(cache=True)
+@inlined
 def _advance(  # type: ignore[no-untyped-def]
-    ints, floats, keys, sizes, time_ms, timeframe_ms, levels, stall_ms, raw_ints, raw_floats, done
+    ints, floats, time_ms, timeframe_ms, stall_ms, raw_ints, raw_floats, done
 ):
     """Move the clock to `time_ms`, closing the bars that end on the way; returns the number of closed bars."""
-    if ints[DIRTY] == 1:
-        _refresh(ints, floats, keys, sizes, levels)
     silent = ints[KNOWN] == 1 and time_ms - ints[LAST_BOOK] > stall_ms
     if silent:
         ints[SUSPECT] = 1
@@ -297,22 +150,21 @@ def _advance(  # type: ignore[no-untyped-def]
         _integrate(ints, floats, close_ms)
         if ints[LAST_BOOK] >= 0 and close_ms - ints[LAST_BOOK] > HOLE_MS:
             _forget(ints)
-        _close_bar(ints, floats, keys, silent, raw_ints[done], raw_floats[done])
+        _close_bar(ints, floats, silent, raw_ints[done], raw_floats[done])
         done += 1
         _start_bar(ints, floats, close_ms, 1 if silent or ints[KNOWN] == 0 else 0)
     _integrate(ints, floats, time_ms)
     return done
 
 
-@njit(cache=True)
-def _order_flow(ints, floats, keys, sizes):  # type: ignore[no-untyped-def]
+@inlined
+def _order_flow(ints, floats, ladder):  # type: ignore[no-untyped-def]
     """Order-flow imbalance of the message that just ended (Cont, Kukanov and Stoikov 2014, equation 2)."""
-    bids, asks = ints[LEVELS], ints[LEVELS + 1]
-    if bids == 0 or asks == 0:
+    if ints[NEAR] == 0 or ints[NEAR + 1] == 0:
         ints[HAD_BEST] = 0
         return
-    bid, bid_size = keys[0, bids - 1], sizes[0, bids - 1]
-    ask, ask_size = -keys[1, asks - 1], sizes[1, asks - 1]
+    bid, bid_size = -ints[BEST], _book.best_size(ints, ladder, 0)
+    ask, ask_size = ints[BEST + 1], _book.best_size(ints, ladder, 1)
     if ints[HAD_BEST] == 1:
         flow = 0
         if bid >= ints[OLD_BID]:
@@ -334,7 +186,7 @@ def _order_flow(ints, floats, keys, sizes):  # type: ignore[no-untyped-def]
     ints[OLD_BID], ints[OLD_BID_SIZE], ints[OLD_ASK], ints[OLD_ASK_SIZE] = bid, bid_size, ask, ask_size
 
 
-@njit(cache=True)
+@inlined
 def _trade(ints, side, price, size):  # type: ignore[no-untyped-def]
     if ints[TRADES] == 0:
         ints[BAR_OPEN] = ints[BAR_HIGH] = ints[BAR_LOW] = price
@@ -348,51 +200,52 @@ def _trade(ints, side, price, size):  # type: ignore[no-untyped-def]
     ints[TRADES] += 1
 
 
-@njit(cache=True)
-def run(  # type: ignore[no-untyped-def]
-    kind, flags, side, time_ms, price, size, row, ints, floats, keys, sizes,
-    timeframe_ms, levels, stall_ms, raw_ints, raw_floats, done,
-):  # fmt: skip
-    """Consume events from `row` on.
+def _compile(sources: str):  # type: ignore[no-untyped-def]
+    @njit(cache=True, _nrt=False)
+    def run(  # type: ignore[no-untyped-def]
+        kind, flags, side, time_ms, price, size, row, ints, floats, ladder, bits, far_keys, far_sizes,
+        timeframe_ms, levels, stall_ms, raw_ints, raw_floats, done,
+    ):  # fmt: skip
+        sources  # noqa: B018 - part of the cache's key, see source_stamp
+        for i in range(row, len(kind)):
+            now = time_ms[i]
+            if now > ints[CLOCK] and now > 0:
+                if ints[DIRTY] == 1:
+                    _book.refresh(ints, floats, ladder, bits, far_keys, far_sizes, levels)
+                if ints[CLOCK] < 0:
+                    ints[CLOCK] = now
+                    # What came before the first event is unknown, so the first bar is never complete.
+                    _start_bar(ints, floats, now // timeframe_ms * timeframe_ms, 1)
+                done = _advance(ints, floats, now, timeframe_ms, stall_ms, raw_ints, raw_floats, done)
+            what = kind[i]
+            if what == _TRADE:
+                _trade(ints, side[i], price[i], size[i])
+                continue
+            if what != _BOOK:
+                ints[KNOWN] = ints[DIRTY] = ints[FRESH] = ints[HAD_BEST] = 0
+                ints[SUSPECT] = 1
+                continue
+            mark = flags[i]
+            if mark & _FIRST and mark & _SNAPSHOT:
+                ints[KNOWN] = 1
+                _book.clear(ints, bits)
+            if ints[KNOWN] == 0:
+                continue
+            if not mark & _EMPTY:
+                which = 1 if side[i] else 0
+                if not _book.change(ints, ladder, bits, far_keys, far_sizes, which, price[i], size[i]):
+                    return i, done
+            if ints[LAST_BOOK] >= 0 and ints[CLOCK] - ints[LAST_BOOK] > HOLE_MS:
+                _forget(ints)
+            ints[LAST_BOOK] = ints[CLOCK]
+            if mark & _LAST:
+                ints[DIRTY] = 1
+                _order_flow(ints, floats, ladder)
+        return len(kind), done
 
-    Returns
-    -------
-    row, done : int
-        The next row and the number of closed bars. A row short of the end means that the book has no room for it.
-    """
-    for i in range(row, len(kind)):
-        now = time_ms[i]
-        if now > ints[CLOCK] and now > 0:
-            if ints[CLOCK] < 0:
-                ints[CLOCK] = now
-                # What came before the first event is unknown, so the first bar is never complete.
-                _start_bar(ints, floats, now // timeframe_ms * timeframe_ms, 1)
-            done = _advance(ints, floats, keys, sizes, now, timeframe_ms, levels, stall_ms, raw_ints, raw_floats, done)
-        what = kind[i]
-        if what == _TRADE:
-            _trade(ints, side[i], price[i], size[i])
-            continue
-        if what != _BOOK:
-            ints[KNOWN] = ints[DIRTY] = ints[FRESH] = ints[HAD_BEST] = 0
-            ints[SUSPECT] = 1
-            continue
-        mark = flags[i]
-        if mark & _FIRST and mark & _SNAPSHOT:
-            ints[KNOWN] = 1
-            ints[LEVELS] = ints[LEVELS + 1] = 0
-        if ints[KNOWN] == 0:
-            continue
-        if not mark & _EMPTY:
-            which = 1 if side[i] else 0
-            key = -price[i] if which else price[i]
-            count = _apply(keys[which], sizes[which], ints[LEVELS + which], key, size[i])
-            if count < 0:
-                return i, done
-            ints[LEVELS + which] = count
-        if ints[LAST_BOOK] >= 0 and ints[CLOCK] - ints[LAST_BOOK] > HOLE_MS:
-            _forget(ints)
-        ints[LAST_BOOK] = ints[CLOCK]
-        if mark & _LAST:
-            ints[DIRTY] = 1
-            _order_flow(ints, floats, keys, sizes)
-    return len(kind), done
+    return run
+
+
+#: Consume events from `row` on. Returns the next row, which is short of the end when the far arrays need more room,
+#: and the number of closed bars, written to `raw_ints` and `raw_floats`.
+run = _compile(_SOURCES)

@@ -2,7 +2,7 @@
 
 It remembers what needs more than one bar: smoothed values, and rings with one slot a bar of *time* (an unknown bar
 takes its slot as NaN). Three arrays hold the whole state (`ints`, `floats`, `ring`) and one the volume-weighted
-prices (`turnover`). All compiled code of the stage is in this one file, because Numba's cache watches only that.
+prices (`turnover`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numba import njit
 
-from features import _events as raw
+from features import _layout as raw
 
 #: Slots of the rings, which is the window of the z-scores and the long window of the regimes, in bars.
 LONG = 48
@@ -20,15 +20,15 @@ LONG = 48
 SHORT = 12
 BOLLINGER = 20
 
-# --- ring: one row a series ------------------------------------------------------------------------------------------
+# --- ring: one row a series ---------------------------------------------------------------------------------
 CLOSE, RETURN, VOLUME, TRADES, BUY_RATIO, LOG_DEPTH, DEPTH_RATIO = 0, 1, 2, 3, 4, 5, 6
 SERIES = 7
 
-# --- smoothed values: (period, weight of one input, largest weight of an input after unknown bars) ------------------------
+# --- smoothed values: (period, weight of one input, largest weight of an input after unknown bars) ----------
 EMA_9, EMA_21, EMA_50, ATR, GAIN, LOSS = 0, 1, 2, 3, 4, 5
 SMOOTHED = 6
 
-# --- ints: the state -------------------------------------------------------------------------------------------------
+# --- ints: the state ----------------------------------------------------------------------------------------
 AGE = 0  # bars since the first valid one after a reset, that one included; 0 before
 COUNTS = 1  # inputs that each smoothed value has seen
 SKIPPED = COUNTS + SMOOTHED  # unknown bars since its last input
@@ -36,11 +36,11 @@ SHORT_SUMS = SKIPPED + SMOOTHED  # volume, turnover and known bars of the last 4
 LONG_SUMS = SHORT_SUMS + 3  # and of the last 24 h
 INTS = LONG_SUMS + 3
 
-# --- floats: the state -----------------------------------------------------------------------------------------------
+# --- floats: the state --------------------------------------------------------------------------------------
 PREVIOUS_CLOSE = SMOOTHED  # after SMOOTHED values; NaN when the bar before is unknown
 FLOATS = SMOOTHED + 1
 
-# --- values: columns, in the order of features.catalogue ---------------------------------------------------------------
+# --- values: columns, in the order of features.catalogue ----------------------------------------------------
 LEVEL_METRICS = 15  # metrics with mean, standard deviation and last value as they are
 DEPTH_Z = 3 * LEVEL_METRICS
 DEPTH_STD = DEPTH_Z + 1
@@ -63,7 +63,7 @@ DOMINANCE = TAKER_BUY + 15
 VALUES = TAKER_BUY + 16
 
 
-@njit(cache=True)
+@raw.helper
 def _smooth(ints, floats, which, period, weight, most, value):  # type: ignore[no-untyped-def]
     """Exponential smoothing, seeded by the mean of the first `period` inputs; NaN until then.
 
@@ -84,7 +84,7 @@ def _smooth(ints, floats, which, period, weight, most, value):  # type: ignore[n
     return floats[which] if ints[COUNTS + which] >= period else np.nan
 
 
-@njit(cache=True)
+@raw.helper
 def _moments(series, at, window, age):  # type: ignore[no-untyped-def]
     """Mean and standard deviation of the last `window` slots; NaN unless that time has passed and 3/4 is known.
 
@@ -112,24 +112,24 @@ def _moments(series, at, window, age):  # type: ignore[no-untyped-def]
     return origin + mean, math.sqrt(squares / known)
 
 
-@njit(cache=True)
+@raw.helper
 def _z(series, at, age):  # type: ignore[no-untyped-def]
     mean, std = _moments(series, at, LONG, age)
     return (series[at] - mean) / std if std > 0.0 else np.nan
 
 
-@njit(cache=True)
+@raw.helper
 def _rms(series, at, window, age):  # type: ignore[no-untyped-def]
     mean, std = _moments(series, at, window, age)
     return math.sqrt(mean * mean + std * std)
 
 
-@njit(cache=True)
+@raw.helper
 def _log_ratio(above, below):  # type: ignore[no-untyped-def]
     return math.log(above / below) if above > 0.0 and below > 0.0 else np.nan
 
 
-@njit(cache=True)
+@raw.helper
 def _turn(ints, turnover, sums, slot, window, volume, turned, known):  # type: ignore[no-untyped-def]
     """Slide one volume-weighted price by a bar; integers, so nothing drifts."""
     old = slot - window  # negative indices wrap
@@ -138,7 +138,7 @@ def _turn(ints, turnover, sums, slot, window, volume, turned, known):  # type: i
     ints[sums + 2] += known - turnover[2, old]
 
 
-@njit(cache=True)
+@raw.helper
 def _vwap_distance(ints, sums, window, close):  # type: ignore[no-untyped-def]
     if ints[AGE] < window or 4 * ints[sums + 2] < 3 * window or ints[sums] == 0:
         return np.nan
@@ -146,7 +146,7 @@ def _vwap_distance(ints, sums, window, close):  # type: ignore[no-untyped-def]
     return 1e4 * (close - vwap) / vwap
 
 
-@njit(cache=True)
+@raw.helper
 def _reset(ints, floats, ring, turnover):  # type: ignore[no-untyped-def]
     ints[:] = 0
     floats[:] = 0.0
@@ -155,93 +155,99 @@ def _reset(ints, floats, ring, turnover):  # type: ignore[no-untyped-def]
     turnover[:] = 0
 
 
-@njit(cache=True)
-def run(  # type: ignore[no-untyped-def]
-    raw_ints, raw_floats, ints, floats, ring, turnover, short_window, long_window, values, atr
-):
-    """Fill `values` [n, VALUES] and `atr` [n] for n raw bars.
+def _compile(sources: str):  # type: ignore[no-untyped-def]
+    @njit(cache=True, error_model="numpy", _nrt=False)
+    def run(  # type: ignore[no-untyped-def]
+        raw_ints, raw_floats, ints, floats, ring, turnover, short_window, long_window, values, atr
+    ):
+        sources  # noqa: B018 - part of the cache's key, see source_stamp
+        for n in range(len(raw_ints)):
+            row, book, out = raw_ints[n], raw_floats[n], values[n]
+            if row[raw.RAW_RESET] == 1:
+                _reset(ints, floats, ring, turnover)
+            valid = row[raw.RAW_SUSPECT] == 0
+            out[:] = np.nan
+            atr[n] = np.nan
+            if not valid and ints[AGE] == 0:
+                continue
+            slot, wide = ints[AGE] % LONG, ints[AGE] % turnover.shape[1]
+            ints[AGE] += 1
+            age = ints[AGE]
 
-    `short_window` and `long_window` are 4 h and 24 h in bars.
-    """
-    for n in range(len(raw_ints)):
-        row, book, out = raw_ints[n], raw_floats[n], values[n]
-        if row[raw.RAW_RESET] == 1:
-            _reset(ints, floats, ring, turnover)
-        valid = row[raw.RAW_SUSPECT] == 0
-        out[:] = np.nan
-        atr[n] = np.nan
-        if not valid and ints[AGE] == 0:
-            continue
-        slot, wide = ints[AGE] % LONG, ints[AGE] % turnover.shape[1]
-        ints[AGE] += 1
-        age = ints[AGE]
+            close = np.float64(row[raw.RAW_CLOSE]) if valid and row[raw.RAW_CLOSE] > 0 else np.nan
+            high, low = np.float64(row[raw.RAW_HIGH]), np.float64(row[raw.RAW_LOW])
+            before = floats[PREVIOUS_CLOSE]
+            floats[PREVIOUS_CLOSE] = close
+            change = close - before
+            spread_high = high if math.isnan(before) else max(high, before)
+            spread_low = low if math.isnan(before) else min(low, before)
+            true_range = np.nan if math.isnan(close) else spread_high - spread_low
+            known = 1 if valid else 0
+            volume = row[raw.RAW_VOLUME] if valid else 0
+            turned = row[raw.RAW_TURNOVER] if valid else 0
+            bought = np.nan
+            if volume > 0:
+                bought = row[raw.RAW_BUY_VOLUME] / volume
 
-        close = np.float64(row[raw.RAW_CLOSE]) if valid and row[raw.RAW_CLOSE] > 0 else np.nan
-        high, low = np.float64(row[raw.RAW_HIGH]), np.float64(row[raw.RAW_LOW])
-        before = floats[PREVIOUS_CLOSE]
-        floats[PREVIOUS_CLOSE] = close
-        change = close - before
-        spread_high = high if math.isnan(before) else max(high, before)
-        spread_low = low if math.isnan(before) else min(low, before)
-        true_range = np.nan if math.isnan(close) else spread_high - spread_low
-        known = 1 if valid else 0
-        volume = row[raw.RAW_VOLUME] if valid else 0
-        turned = row[raw.RAW_TURNOVER] if valid else 0
-        bought = np.nan
-        if volume > 0:
-            bought = row[raw.RAW_BUY_VOLUME] / volume
+            ring[CLOSE, slot] = close
+            ring[RETURN, slot] = math.log(close / before)
+            ring[VOLUME, slot] = volume if valid else np.nan
+            ring[TRADES, slot] = row[raw.RAW_TRADES] if valid else np.nan
+            ring[BUY_RATIO, slot] = bought
+            ring[LOG_DEPTH, slot] = book[raw.LOG_DEPTH] if valid else np.nan
+            ring[DEPTH_RATIO, slot] = book[raw.DEPTH_LOG_RATIO] if valid else np.nan
+            _turn(ints, turnover, SHORT_SUMS, wide, short_window, volume, turned, known)
+            _turn(ints, turnover, LONG_SUMS, wide, long_window, volume, turned, known)
+            turnover[0, wide] = volume
+            turnover[1, wide] = turned
+            turnover[2, wide] = known
 
-        ring[CLOSE, slot] = close
-        ring[RETURN, slot] = math.log(close / before)
-        ring[VOLUME, slot] = volume if valid else np.nan
-        ring[TRADES, slot] = row[raw.RAW_TRADES] if valid else np.nan
-        ring[BUY_RATIO, slot] = bought
-        ring[LOG_DEPTH, slot] = book[raw.LOG_DEPTH] if valid else np.nan
-        ring[DEPTH_RATIO, slot] = book[raw.DEPTH_LOG_RATIO] if valid else np.nan
-        _turn(ints, turnover, SHORT_SUMS, wide, short_window, volume, turned, known)
-        _turn(ints, turnover, LONG_SUMS, wide, long_window, volume, turned, known)
-        turnover[0, wide] = volume
-        turnover[1, wide] = turned
-        turnover[2, wide] = known
+            ema_9 = _smooth(ints, floats, EMA_9, 9, 2.0 / 10.0, 1.0, close)
+            ema_21 = _smooth(ints, floats, EMA_21, 21, 2.0 / 22.0, 1.0, close)
+            ema_50 = _smooth(ints, floats, EMA_50, 50, 2.0 / 51.0, 1.0, close)
+            # Averages of what one bar did: after an outage one bar must never stand for them alone.
+            average = _smooth(ints, floats, ATR, 14, 1.0 / 14.0, 0.5, true_range)
+            gain = _smooth(ints, floats, GAIN, 14, 1.0 / 14.0, 0.5, max(change, 0.0) if change == change else np.nan)
+            loss = _smooth(ints, floats, LOSS, 14, 1.0 / 14.0, 0.5, max(-change, 0.0) if change == change else np.nan)
+            if not valid:
+                continue
 
-        ema_9 = _smooth(ints, floats, EMA_9, 9, 2.0 / 10.0, 1.0, close)
-        ema_21 = _smooth(ints, floats, EMA_21, 21, 2.0 / 22.0, 1.0, close)
-        ema_50 = _smooth(ints, floats, EMA_50, 50, 2.0 / 51.0, 1.0, close)
-        # Averages of what one bar did: after an outage one bar must never stand for them alone.
-        average = _smooth(ints, floats, ATR, 14, 1.0 / 14.0, 0.5, true_range)
-        gain = _smooth(ints, floats, GAIN, 14, 1.0 / 14.0, 0.5, max(change, 0.0) if change == change else np.nan)
-        loss = _smooth(ints, floats, LOSS, 14, 1.0 / 14.0, 0.5, max(-change, 0.0) if change == change else np.nan)
-        if not valid:
-            continue
+            atr[n] = average
+            for j in range(LEVEL_METRICS):
+                for part in range(3):
+                    out[3 * j + part] = book[part * raw.METRICS + j]
+            out[DEPTH_Z] = _z(ring[LOG_DEPTH], slot, age)
+            out[DEPTH_STD] = book[raw.METRICS + raw.LOG_DEPTH]
+            out[DEPTH_LAST] = book[2 * raw.METRICS + raw.LOG_DEPTH] - book[raw.LOG_DEPTH]
+            for part in range(4):
+                out[FLOW + part] = book[raw.RAW_FLOW_MEAN + part]
+            out[TAKER_BUY] = bought
+            out[TAKER_BUY_Z] = _z(ring[BUY_RATIO], slot, age)
+            out[VOLUME_Z] = _z(ring[VOLUME], slot, age)
+            out[TRADE_COUNT_Z] = _z(ring[TRADES], slot, age)
+            out[VWAP_4H] = _vwap_distance(ints, SHORT_SUMS, short_window, close)
+            out[VWAP_24H] = _vwap_distance(ints, LONG_SUMS, long_window, close)
+            out[ATR_BPS] = 1e4 * average / close
+            out[EMA_DISTANCE] = 1e4 * (close - ema_9) / ema_9
+            out[EMA_DISTANCE + 1] = 1e4 * (close - ema_21) / ema_21
+            out[EMA_DISTANCE + 2] = 1e4 * (close - ema_50) / ema_50
+            if gain + loss > 0.0:
+                out[RSI] = 100.0 * gain / (gain + loss)
+            mean, std = _moments(ring[CLOSE], slot, BOLLINGER, age)
+            if std > 0.0:
+                out[BOLLINGER_B] = (close - (mean - 2.0 * std)) / (4.0 * std)
+            short, _ = _moments(ring[VOLUME], slot, SHORT, age)
+            long, _ = _moments(ring[VOLUME], slot, LONG, age)
+            out[VOLUME_REGIME] = _log_ratio(short, long)
+            out[VOLATILITY_REGIME] = _log_ratio(
+                _rms(ring[RETURN], slot, SHORT, age), _rms(ring[RETURN], slot, LONG, age)
+            )
+            out[DIVERGENCE] = _z(ring[RETURN], slot, age) - _z(ring[DEPTH_RATIO], slot, age)
+            depth = math.exp(book[raw.LOG_DEPTH])
+            out[DOMINANCE] = depth / (depth + volume)
 
-        atr[n] = average
-        for j in range(LEVEL_METRICS):
-            for part in range(3):
-                out[3 * j + part] = book[part * raw.METRICS + j]
-        out[DEPTH_Z] = _z(ring[LOG_DEPTH], slot, age)
-        out[DEPTH_STD] = book[raw.METRICS + raw.LOG_DEPTH]
-        out[DEPTH_LAST] = book[2 * raw.METRICS + raw.LOG_DEPTH] - book[raw.LOG_DEPTH]
-        for part in range(4):
-            out[FLOW + part] = book[raw.RAW_FLOW_MEAN + part]
-        out[TAKER_BUY] = bought
-        out[TAKER_BUY_Z] = _z(ring[BUY_RATIO], slot, age)
-        out[VOLUME_Z] = _z(ring[VOLUME], slot, age)
-        out[TRADE_COUNT_Z] = _z(ring[TRADES], slot, age)
-        out[VWAP_4H] = _vwap_distance(ints, SHORT_SUMS, short_window, close)
-        out[VWAP_24H] = _vwap_distance(ints, LONG_SUMS, long_window, close)
-        out[ATR_BPS] = 1e4 * average / close
-        out[EMA_DISTANCE] = 1e4 * (close - ema_9) / ema_9
-        out[EMA_DISTANCE + 1] = 1e4 * (close - ema_21) / ema_21
-        out[EMA_DISTANCE + 2] = 1e4 * (close - ema_50) / ema_50
-        if gain + loss > 0.0:
-            out[RSI] = 100.0 * gain / (gain + loss)
-        mean, std = _moments(ring[CLOSE], slot, BOLLINGER, age)
-        if std > 0.0:
-            out[BOLLINGER_B] = (close - (mean - 2.0 * std)) / (4.0 * std)
-        short, _ = _moments(ring[VOLUME], slot, SHORT, age)
-        long, _ = _moments(ring[VOLUME], slot, LONG, age)
-        out[VOLUME_REGIME] = _log_ratio(short, long)
-        out[VOLATILITY_REGIME] = _log_ratio(_rms(ring[RETURN], slot, SHORT, age), _rms(ring[RETURN], slot, LONG, age))
-        out[DIVERGENCE] = _z(ring[RETURN], slot, age) - _z(ring[DEPTH_RATIO], slot, age)
-        depth = math.exp(book[raw.LOG_DEPTH])
-        out[DOMINANCE] = depth / (depth + volume)
+    return run
+
+
+#: Fill `values` [n, VALUES] and `atr` [n] for n raw bars; `short_window` and `long_window` are 4 h and 24 h in bars.
+run = _compile(raw.source_stamp("_layout", "_indicators"))

@@ -18,7 +18,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-from features import _events, _indicators
+from features import _indicators, _layout
 from market.errors import DataError
 
 #: Part of every hash: raise it whenever a value changes although its declaration does not.
@@ -181,7 +181,7 @@ FEATURES: tuple[FeatureSpec, ...] = (
 )
 
 assert len(FEATURES) == _indicators.VALUES
-assert len(METRICS) == _indicators.LEVEL_METRICS == _events.LOG_DEPTH
+assert len(METRICS) == _indicators.LEVEL_METRICS == _layout.LOG_DEPTH
 
 
 def feature_columns(levels: int) -> tuple[int, ...]:
@@ -222,7 +222,7 @@ def spec_hash(timeframe_ms: int, levels: int, stall_ms: int) -> str:
         "timeframe_ms": timeframe_ms,
         "levels": levels,
         "stall_ms": stall_ms,
-        "hole_ms": _events.HOLE_MS,
+        "hole_ms": _layout.HOLE_MS,
     }
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 

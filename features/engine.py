@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features import _events, _indicators
+from features import _events, _indicators, _layout
 from features.bars import Bars
 from features.catalogue import ENGINE_VERSION, feature_columns, feature_names, spec_hash
 from market.errors import DataError
@@ -83,16 +83,18 @@ class FeatureEngine:
         self._none = Bars.empty(len(self.names))
         self._windows = (-(-4 * 3_600_000 // timeframe_ms), _DAY_MS // timeframe_ms)
         self._state: dict[str, NDArray[np.generic]] = {
-            "event_ints": np.zeros(_events.INTS, np.int64),
-            "event_floats": np.zeros(_events.FLOATS),
-            "keys": np.zeros((2, _CAPACITY), np.int64),
-            "sizes": np.zeros((2, _CAPACITY), np.int64),
+            "event_ints": np.zeros(_layout.INTS, np.int64),
+            "event_floats": np.zeros(_layout.FLOATS),
+            "ladder": np.zeros((2, _layout.WINDOW), np.int64),
+            "bits": np.zeros((2, _layout.WORDS), np.int64),
+            "far_keys": np.zeros((2, _CAPACITY), np.int64),
+            "far_sizes": np.zeros((2, _CAPACITY), np.int64),
             "ints": np.zeros(_indicators.INTS, np.int64),
             "floats": np.zeros(_indicators.FLOATS),
             "ring": np.full((_indicators.SERIES, _indicators.LONG), np.nan),
             "turnover": np.zeros((3, self._windows[1]), np.int64),
         }
-        self._state["event_ints"][[_events.CLOCK, _events.LAST_BOOK, _events.LAST_PRICE]] = -1
+        self._state["event_ints"][[_layout.CLOCK, _layout.LAST_BOOK, _layout.LAST_PRICE]] = -1
         self._state["floats"][_indicators.PREVIOUS_CLOSE] = np.nan
 
     def push(self, batch: EventBatch) -> Bars:
@@ -117,33 +119,33 @@ class FeatureEngine:
             return self._none
         state = self._state
         room = self._bars_ahead(batch)
-        raw_ints = np.empty((room, _events.RAW_INTS), np.int64)
-        raw_floats = np.empty((room, _events.RAW_FLOATS))
+        raw_ints = np.empty((room, _layout.RAW_INTS), np.int64)
+        raw_floats = np.empty((room, _layout.RAW_FLOATS))
         columns = [
             _frozen(column) for column in (batch.kind, batch.flags, batch.side, batch.time_ms, batch.price, batch.size)
         ]
         row = done = 0
         while True:
             row, done = _events.run(
-                *columns, row, state["event_ints"], state["event_floats"], state["keys"], state["sizes"],
+                *columns, row, state["event_ints"], state["event_floats"], state["ladder"],
+                state["bits"], state["far_keys"], state["far_sizes"],
                 self.timeframe_ms, self.levels, self.stall_ms, raw_ints, raw_floats, done,
             )  # fmt: skip
             if row == len(batch):
                 break
-            for name in ("keys", "sizes"):
+            for name in ("far_keys", "far_sizes"):
                 state[name] = np.concatenate([state[name], np.zeros_like(state[name])], axis=1)
         return self._finish(raw_ints[:done], raw_floats[:done]) if done else self._none
 
     def quote(self) -> Quote:
         """The clock and the best prices as they stand after the last event."""
-        ints, keys = self._state["event_ints"], self._state["keys"]
-        known = bool(ints[_events.KNOWN])
-        bids, asks = int(ints[_events.LEVELS]), int(ints[_events.LEVELS + 1])
+        ints = self._state["event_ints"]
+        known = bool(ints[_layout.KNOWN])
         return Quote(
-            clock_ms=int(ints[_events.CLOCK]),
-            book_ms=int(ints[_events.LAST_BOOK]),
-            bid=int(keys[0, bids - 1]) if known and bids else -1,
-            ask=-int(keys[1, asks - 1]) if known and asks else -1,
+            clock_ms=int(ints[_layout.CLOCK]),
+            book_ms=int(ints[_layout.LAST_BOOK]),
+            bid=-int(ints[_layout.BEST]) if known and ints[_layout.NEAR] else -1,
+            ask=int(ints[_layout.BEST + 1]) if known and ints[_layout.NEAR + 1] else -1,
         )
 
     def dump(self) -> bytes:
@@ -191,10 +193,10 @@ class FeatureEngine:
     def _bars_ahead(self, batch: EventBatch) -> int:
         """How many bars the batch can close at most."""
         latest = int(batch.time_ms.max())
-        start = int(self._state["event_ints"][_events.OPEN_MS])
-        if self._state["event_ints"][_events.CLOCK] < 0:
-            times = batch.time_ms[batch.time_ms > 0]
-            start = int(times[0]) // self.timeframe_ms * self.timeframe_ms if len(times) else latest
+        start = int(self._state["event_ints"][_layout.OPEN_MS])
+        if self._state["event_ints"][_layout.CLOCK] < 0:
+            first = int(batch.time_ms[np.argmax(batch.time_ms > 0)])
+            start = first // self.timeframe_ms * self.timeframe_ms
         room = max(0, (latest - start) // self.timeframe_ms)
         if room > MAX_BARS:
             raise DataError(
@@ -211,15 +213,22 @@ class FeatureEngine:
             raw_ints, raw_floats, state["ints"], state["floats"], state["ring"], state["turnover"],
             *self._windows, values, atr,
         )  # fmt: skip
-        open_ms, *prices = (
-            raw_ints[:, column].copy()
-            for column in (
-                _events.RAW_OPEN_MS, _events.RAW_OPEN, _events.RAW_HIGH, _events.RAW_LOW, _events.RAW_CLOSE,
-                _events.RAW_VOLUME, _events.RAW_TRADES, _events.RAW_BID, _events.RAW_ASK,
-            )
-        )  # fmt: skip
-        valid = raw_ints[:, _events.RAW_SUSPECT] == 0
-        return Bars(open_ms, open_ms + self.timeframe_ms, *prices, atr, valid, values[:, self._columns])
+        open_ms = raw_ints[:, _layout.RAW_OPEN_MS].copy()
+        return Bars(
+            open_ms=open_ms,
+            close_ms=open_ms + self.timeframe_ms,
+            open=raw_ints[:, _layout.RAW_OPEN].copy(),
+            high=raw_ints[:, _layout.RAW_HIGH].copy(),
+            low=raw_ints[:, _layout.RAW_LOW].copy(),
+            close=raw_ints[:, _layout.RAW_CLOSE].copy(),
+            volume=raw_ints[:, _layout.RAW_VOLUME].copy(),
+            trades=raw_ints[:, _layout.RAW_TRADES].copy(),
+            bid=raw_ints[:, _layout.RAW_BID].copy(),
+            ask=raw_ints[:, _layout.RAW_ASK].copy(),
+            atr=atr,
+            valid=raw_ints[:, _layout.RAW_SUSPECT] == 0,
+            values=values[:, self._columns],
+        )
 
 
 def _frozen(column: NDArray[np.generic]) -> NDArray[np.generic]:
