@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -63,15 +64,21 @@ def run_suite(
     run
         Name of the run: the day.
     site
-        Folder of the Data Docs, or ``None`` for none. An earlier page of the same run is replaced.
+        Folder of the Data Docs, or ``None`` for none. Pages of other runs stay, an earlier page of this run is
+        replaced.
 
     Raises
     ------
     DataError
         A check could not be evaluated, or went missing on the way: that is not a passed check.
     """
-    with _quiet():
-        result = _run(columns, suite, name, run, site)
+    # Great Expectations removes the pages of runs that its context does not know: it writes elsewhere, and we merge.
+    with _quiet(), tempfile.TemporaryDirectory() as scratch:
+        fresh = Path(scratch) / "site"
+        result = _run(columns, suite, name, run, None if site is None else fresh)
+        if site is not None:
+            make_offline(fresh)
+            _merge(fresh, site, name, run)
     by_name: dict[str, Outcome] = {}
     known = {check.name: check for check in suite}
     for item in result:
@@ -150,14 +157,13 @@ def _run(columns: dict[str, Any], suite: Sequence[Check], name: str, run: str, s
         context.delete_data_docs_site(own)
     actions = []
     if site is not None:
-        shutil.rmtree(site / "validations" / name / run, ignore_errors=True)
         context.add_data_docs_site(
             "site",
             {
                 "class_name": "SiteBuilder",
                 "show_how_to_buttons": False,
                 "site_index_builder": {"class_name": "DefaultSiteIndexBuilder", "show_cta_footer": False},
-                "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(site.resolve())},
+                "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(site)},
             },
         )
         actions.append(gx.checkpoint.actions.UpdateDataDocsAction(name="docs", site_names=["site"]))
@@ -304,8 +310,15 @@ def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
 
 
+def _merge(fresh: Path, site: Path, name: str, run: str) -> None:
+    """Put a run's page, the suite's page and the static files into the site; the front page is ours."""
+    shutil.rmtree(site / "validations" / name / run, ignore_errors=True)
+    for part in ("static", "expectations", "validations"):
+        shutil.copytree(fresh / part, site / part, dirs_exist_ok=True)
+
+
 def make_offline(site: Path) -> None:
-    """Rewrite the pages of a site that have not been rewritten yet, and put our assets beside them."""
+    """Rewrite the pages of a site, and put our assets beside them."""
     static = site / "static"
     for file in [path for path in static.rglob("*") if path.is_file() and path.name not in _KEPT]:
         file.unlink()
@@ -316,11 +329,8 @@ def make_offline(site: Path) -> None:
     (static / assets.STYLE_NAME).write_text(assets.STYLE, encoding="utf-8")
     (static / assets.SCRIPT_NAME).write_text(assets.SCRIPT, encoding="utf-8")
     for page in site.rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        if assets.STYLE_NAME in text:
-            continue
         rewriter = _Offline("../" * (len(page.relative_to(site).parts) - 1))
-        rewriter.feed(text)
+        rewriter.feed(page.read_text(encoding="utf-8"))
         rewriter.close()
         page.write_text(_PASSED_UNSEEN.sub(_mark_unseen, rewriter.text()), encoding="utf-8")
 

@@ -31,7 +31,7 @@ class Finding:
     ----------
     date
         UTC day.
-    check, title, why, limits
+    check, title, failure, why, limits
         See :class:`flows._quality_checks.Check`.
     action
         What a failure does: ``block``, ``mask`` or ``warn``.
@@ -46,6 +46,7 @@ class Finding:
     date: str
     check: str
     title: str
+    failure: str
     action: Action
     state: str
     detail: str
@@ -54,7 +55,7 @@ class Finding:
     windows: tuple[Window, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.date} {self.action}: {self.title}: {self.detail}"
+        return f"{self.date} {self.action}: {self.failure}: {self.detail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class DayReport:
     def verdict(self) -> str:
         """The day in one sentence."""
         if self.status == "blocked":
-            reasons = "; ".join(f.detail for f in self.findings if f.action == "block")
+            reasons = "; ".join(f"{f.failure} ({f.detail})" for f in self.findings if f.action == "block")
             return f"Nothing may be learned from this day: {reasons}."
         lost = sum(state in ("masked", "suspect") for state in self.minutes)
         kept = sum(state in ("good", "silent") for state in self.minutes)
@@ -174,20 +175,33 @@ def _describe(date: str, table: QualityTable, outcome: Outcome) -> Finding:
     elif outcome.state == "passed":
         detail = "yes" if outcome.observed is None else f"{_plain(outcome.observed)} {check.unit}".strip()
     elif check.rule not in ("values", "increasing"):
-        detail = f"{check.column} is {_plain(outcome.observed or 0.0)} {check.unit}".strip() + f", not {check.limits}"
+        detail = (
+            f"{check.column} is {_plain(outcome.observed or 0.0)} {check.unit}".strip() + f", expected {check.limits}"
+        )
     elif check.name == "suspect":
         windows = table.windows
-        detail = f"{_count(len(windows), 'window')}, {_span(windows)} in all; " + _longest(windows)
+        detail = f"{_count(len(windows), 'window')}, {_span(windows)} in all; {_longest(windows)} ({_causes(windows)})"
     elif check.name == "silences":
         windows = tuple(sorted(table.silences, key=lambda w: w.start_ms - w.end_ms)[:_LISTED])
         share = sum(w.seconds for w in table.silences) / max(1e-9, float(table.covered_ms.sum()) / 1e3)
         detail = f"{_count(len(table.silences), 'silence')}, {share:.0%} of the time; {_longest(table.silences)}"
     else:
-        windows = _stretches(table, outcome.rows, check.title)
-        detail = f"{_count(len(outcome.rows), 'minute')} with {check.column} not {check.limits}; {_longest(windows)}"
+        windows = _stretches(table, outcome.rows, check.failure)
+        detail = f"{_count(len(outcome.rows), 'minute')} ({check.column}, expected {check.limits}); {_longest(windows)}"
         if check.action == "warn":
             windows = tuple(sorted(windows, key=lambda w: w.start_ms - w.end_ms)[:_LISTED])
-    return Finding(date, check.name, check.title, check.action, outcome.state, detail, check.why, check.limits, windows)
+    return Finding(
+        date=date,
+        check=check.name,
+        title=check.title,
+        failure=check.failure,
+        action=check.action,
+        state=outcome.state,
+        detail=detail,
+        why=check.why,
+        limits=check.limits,
+        windows=windows,
+    )
 
 
 def _stretches(table: QualityTable, rows: Sequence[int], cause: str) -> tuple[Window, ...]:
@@ -203,7 +217,13 @@ def _longest(windows: Sequence[Window]) -> str:
     if not windows:
         return "none named"
     longest = max(windows, key=lambda window: window.end_ms - window.start_ms)
-    return f"the longest {_span([longest])} from {second_text(longest.start_ms)} UTC ({longest.cause})"
+    return f"the longest {_span([longest])} from {second_text(longest.start_ms)} UTC"
+
+
+def _causes(windows: Sequence[Window]) -> str:
+    """What the windows are about, each cause once."""
+    causes = list(dict.fromkeys(window.cause for window in windows))
+    return "; ".join(causes[:3]) + (f"; {len(causes) - 3} more" if len(causes) > 3 else "")
 
 
 def _span(windows: Sequence[Window]) -> str:

@@ -40,7 +40,7 @@ p { margin: 4px 0; } .soft { color: var(--soft); } .verdict { font-size: 1.05rem
 .badge.good { background: var(--good-bg); color: var(--good); }
 .badge.warn { background: var(--warn-bg); color: var(--warn); }
 .badge.bad { background: var(--bad-bg); color: var(--bad); }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px; margin: 18px 0 0; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); gap: 10px; margin: 18px 0 0; }
 .figures div { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 8px 14px; }
 .figures b { display: block; font-size: 1.2rem; font-variant-numeric: tabular-nums; }
 .figures span { color: var(--soft); font-size: 0.85rem; }
@@ -62,6 +62,7 @@ td.ribbon-cell { min-width: 260px; width: 45%; vertical-align: middle; }
 svg { display: block; width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 12px; }
 svg .label { fill: var(--ink); font-weight: 600; font-size: 13px; } svg .grid { stroke: var(--line); }
 svg .line { fill: none; stroke: var(--accent); stroke-width: 1.5; stroke-linejoin: round; }
+svg .cut { fill: var(--bad); }
 svg .band { fill: var(--band); opacity: 0.55; } svg .bars { stroke: var(--accent); stroke-width: 1.1; fill: none; }
 svg .good { fill: var(--good); } svg .silent { fill: var(--good); opacity: 0.55; } svg .none { fill: var(--none); }
 svg .masked { fill: var(--warn); } svg .suspect { fill: var(--bad); }
@@ -170,7 +171,7 @@ def _finding(finding: Finding) -> str:
         )
     return (
         f'<div class="card finding {css}"><span class="badge {css}">{_ACTIONS[finding.action]}</span>'
-        f"<h3>not so: {escape(finding.title)}</h3><p>{escape(finding.detail)}</p>"
+        f"<h3>{escape(finding.failure[:1].upper() + finding.failure[1:])}</h3><p>{escape(finding.detail)}</p>"
         f'<p class="soft">{escape(finding.why)}</p>{shown}</div>'
     )
 
@@ -267,7 +268,7 @@ def _finding_list(days: Sequence[DayReport]) -> str:
     rows = "".join(
         f'<tr><td style="white-space:nowrap"><a href="{f.date}.html">{f.date}</a></td>'
         f'<td class="{"bad" if f.action == "block" else "warn"}" style="white-space:nowrap">{_ACTIONS[f.action]}</td>'
-        f"<td>not so: {escape(f.title)}<br><span class='soft'>{escape(f.detail)}</span></td></tr>"
+        f"<td>{escape(f.failure)}<br><span class='soft'>{escape(f.detail)}</span></td></tr>"
         for day in reversed(days)
         for f in day.findings
     )

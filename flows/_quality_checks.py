@@ -32,6 +32,8 @@ class Check:
         Stable identifier.
     title
         What holds when it passes, in a few words.
+    failure
+        What is found when it fails, in a few words.
     action
         What a failure does.
     column
@@ -51,6 +53,7 @@ class Check:
 
     name: str
     title: str
+    failure: str
     action: Action
     column: str
     rule: Literal["values", "sum", "mean", "median", "rows", "increasing"]
@@ -70,6 +73,8 @@ class Check:
             text = f"at most {self.high:g}{unit}"
         elif self.high is None:
             text = f"at least {self.low:g}{unit}"
+        elif self.low == self.high == 0:
+            text = "none"
         elif self.low == self.high:
             text = f"{self.low:g}{unit}"
         else:
@@ -90,6 +95,7 @@ def checks(stall_ms: int, *, inner_day: bool) -> tuple[Check, ...]:
     whole = Check(
         "whole_day",
         "the whole day was recorded",
+        "a part of the day is missing",
         "warn",
         "covered_h",
         "sum",
@@ -104,6 +110,7 @@ _BLOCK = (
     Check(
         "minutes",
         "the table has the minutes of one day",
+        "the table does not have the minutes of one day",
         "block",
         "minute_ms",
         "rows",
@@ -114,6 +121,7 @@ _BLOCK = (
     Check(
         "order",
         "minutes follow each other",
+        "minutes are out of order",
         "block",
         "minute_ms",
         "increasing",
@@ -122,6 +130,7 @@ _BLOCK = (
     Check(
         "book_recorded",
         "the order book was recorded",
+        "no order book was recorded",
         "block",
         "messages",
         "sum",
@@ -132,6 +141,7 @@ _BLOCK = (
     Check(
         "trades_recorded",
         "trades were recorded",
+        "no trades were recorded",
         "block",
         "trades",
         "sum",
@@ -142,6 +152,7 @@ _BLOCK = (
     Check(
         "possible_values",
         "no impossible price or size",
+        "impossible prices or sizes",
         "block",
         "bad_rows",
         "values",
@@ -152,6 +163,7 @@ _BLOCK = (
     Check(
         "book_known",
         "the book is known most of the time",
+        "the book is unknown most of the time",
         "block",
         "known_share",
         "mean",
@@ -161,6 +173,7 @@ _BLOCK = (
     Check(
         "book_uncrossed",
         "the book is hardly ever crossed",
+        "the book is crossed too often",
         "block",
         "crossed_share",
         "mean",
@@ -170,6 +183,7 @@ _BLOCK = (
     Check(
         "same_market",
         "trades happen at the book's prices",
+        "trades happen away from the book",
         "block",
         "trade_distance_bps",
         "median",
@@ -185,6 +199,7 @@ def _mask(stall_ms: int) -> tuple[Check, ...]:
         Check(
             "suspect",
             "no suspect window",
+            "suspect windows",
             "mask",
             "suspect_ms",
             "values",
@@ -197,6 +212,7 @@ def _mask(stall_ms: int) -> tuple[Check, ...]:
         Check(
             "crossed",
             "no crossed book",
+            "crossed book",
             "mask",
             "crossed",
             "values",
@@ -208,6 +224,7 @@ def _mask(stall_ms: int) -> tuple[Check, ...]:
         Check(
             "one_sided",
             "both sides have levels",
+            "one-sided book",
             "mask",
             "one_sided",
             "values",
@@ -219,6 +236,7 @@ def _mask(stall_ms: int) -> tuple[Check, ...]:
         Check(
             "spread",
             "no torn-open spread",
+            "torn-open spread",
             "mask",
             "spread_max_bps",
             "values",
@@ -229,6 +247,7 @@ def _mask(stall_ms: int) -> tuple[Check, ...]:
         Check(
             "trade_outliers",
             "no trade far from the book",
+            "trades far from the book",
             "mask",
             "trade_distance_bps",
             "values",
@@ -239,6 +258,7 @@ def _mask(stall_ms: int) -> tuple[Check, ...]:
         Check(
             "duplicates",
             "no trade twice",
+            "trades twice",
             "mask",
             "duplicates",
             "values",
@@ -254,6 +274,7 @@ _WARN = (
     Check(
         "silences",
         "the book is hardly ever silent for 5 s",
+        "the book falls silent",
         "warn",
         "max_silence_ms",
         "values",
@@ -265,6 +286,7 @@ _WARN = (
     Check(
         "locked",
         "the book is rarely locked",
+        "the book is often locked",
         "warn",
         "locked_share",
         "mean",
@@ -274,6 +296,7 @@ _WARN = (
     Check(
         "trading",
         "there is a trade in most minutes",
+        "many minutes without a trade",
         "warn",
         "whole_trades",
         "values",
@@ -285,6 +308,7 @@ _WARN = (
     Check(
         "gaps",
         "few breaks of the stream",
+        "many breaks of the stream",
         "warn",
         "gaps",
         "sum",
@@ -295,6 +319,7 @@ _WARN = (
     Check(
         "clock",
         "exchange time hardly steps back",
+        "exchange time steps back",
         "warn",
         "regress_ms",
         "values",
@@ -306,6 +331,7 @@ _WARN = (
     Check(
         "delay",
         "messages arrive in time",
+        "messages arrive late or early",
         "warn",
         "delay_mean_ms",
         "values",

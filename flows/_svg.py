@@ -17,8 +17,8 @@ _LEFT, _RIGHT = 62, 8
 _MINUTES = 1440
 
 
-def _x(minute: float) -> float:
-    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * minute / _MINUTES
+def _x(minute: float, left: float = _LEFT) -> float:
+    return left + (_WIDTH - left - _RIGHT) * minute / _MINUTES
 
 
 def ribbon(states: Sequence[str], titles: dict[str, str], *, label: str, height: int = 26, axis: bool = True) -> str:
@@ -38,7 +38,7 @@ def ribbon(states: Sequence[str], titles: dict[str, str], *, label: str, height:
     for at in range(1, len(states) + 1):
         if at < len(states) and states[at] == states[start]:
             continue
-        left, right = _x(start), _x(at)
+        left, right = (_x(minute, _LEFT if axis else 0) for minute in (start, at))
         text = f"{minute_text(start * MINUTE_MS)} to {minute_text(at * MINUTE_MS) if at < _MINUTES else '24:00'}"
         # A single minute is less than a pixel wide: what is bad must still be seen.
         width = max(right - left, 2.5 if states[start] not in ("good", "none") else 0.0)
@@ -96,8 +96,8 @@ def series(
     if not len(finite):
         return f'<p class="soft">{escape(label)}: nothing is known.</p>'
     # One torn-open minute must not flatten all the others: the axis ends at the 99.5th percentile, the rest is cut.
-    top = float(np.quantile(finite, 0.995))
-    low = 0.0 if zero else float(np.quantile(columns[1][np.isfinite(columns[1])], 0.002))
+    top = float(np.quantile(finite, 0.995)) if zero else float(finite.max())
+    low = 0.0 if zero else float(np.nanmin(columns[1]))
     ticks = _ticks(low, top)
     low, top = min(low, ticks[0]), max(top, ticks[-1])
     plot, head = height - 42, 20
@@ -123,6 +123,11 @@ def series(
             body.append(f'<path class="band" d="M{"L".join(up)}L{"L".join(reversed(down))}Z"/>')
         points = [f"{x:.1f} {y(v):.1f}" for x, v in zip(xs, run[1])]
         body.append(f'<path class="line" d="M{"L".join(points if len(points) > 1 else points * 2)}"/>')
+    for minute, value in zip(columns[0], np.fmax(columns[1], columns[2])):
+        if value > top:
+            x = _x(minute + 0.5)
+            mark = f"M{x - 4:.1f} {head - 1}h8l-4 -6z"
+            body.append(f'<path class="cut" d="{mark}"><title>{_number(float(value))} {escape(unit)}</title></path>')
     body.append(_hours(head + plot))
     return _frame(height, f"{label}, {unit}", "".join(body), css="plot")
 

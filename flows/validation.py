@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from flows import _pages
-from flows._datadocs import make_offline, run_suite
+from flows._datadocs import run_suite
 from flows._findings import DayReport, Finding, Status, judge
 from flows._quality_checks import DAY_MS, checks, frame_columns
 from market import Lake
@@ -107,7 +107,6 @@ def validate(
             progress(f"{symbol} {day}")
         judged.append(_judge_day(lake, symbol, day, known, table, folder, stall_ms=stall_ms, docs=docs))
     if docs:
-        make_offline(folder / _DOCS)
         _pages.write_docs_index(folder, symbol)
     _pages.write_indexes(reports, symbol)
     page = folder / ("index.html" if date is None else f"{days[0]}.html")
