@@ -11,7 +11,7 @@ from council.manifest import Manifest, TrainingProfile
 from council.plan import LONG, SHORT, OrderPlan, StrategyParams, make_plan, plan_prices
 from council.registry import ModelVersionInfo, Registry
 from council.trees import TreeModel
-from council.voting import Council, Decision, Decisions, Member, MemberVote
+from council.voting import Council, Decision, Decisions, Member, MemberVote, count_votes
 
 __all__ = [
     "COUNCIL_FILE",
@@ -31,6 +31,7 @@ __all__ = [
     "TrainingProfile",
     "TreeModel",
     "content_hash",
+    "count_votes",
     "load_bundle",
     "make_plan",
     "plan_prices",

@@ -185,18 +185,19 @@ def _walk(  # type: ignore[no-untyped-def]
     rows, feature, threshold, flags, left, right, leaf, roots, first_tree, sigmoid, out
 ):
     """Probabilities of all models on all rows, in LightGBM's order of summation."""
-    clean = np.empty(rows.shape[1], dtype=np.float64)
+    clean = np.empty_like(rows)
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
-            value = rows[i, j]
             # The row reader of LightGBM drops such values before a tree sees them.
-            clean[j] = 0.0 if abs(value) <= _ZERO else value
-        for model in range(sigmoid.size):
+            clean[i, j] = 0.0 if abs(rows[i, j]) <= _ZERO else rows[i, j]
+    # Model by model: its trees stay in the cache while the rows pass.
+    for model in range(sigmoid.size):
+        for i in range(rows.shape[0]):
             score = 0.0
             for tree in range(first_tree[model], first_tree[model + 1]):
                 node = roots[tree]
                 while node >= 0:
-                    value = clean[feature[node]]
+                    value = clean[i, feature[node]]
                     if np.isnan(value) or (value == 0.0 and flags[node] & _ZERO_IS_NAN):
                         goes_left = (flags[node] & _NAN_LEFT) != 0
                     else:

@@ -229,9 +229,7 @@ class Council:
             raise ValueError(f"values of shape {rows.shape} do not fit {len(self.engine_features)} features")
         count, members = rows.shape[0], len(self.members)
         probability = self._forest.probabilities(rows).reshape(count, members, len(SIDES))
-        side, confidence = np.empty(count, np.int8), np.empty(count, np.float64)
-        member_side = np.empty((count, members), np.int8)
-        _tally(probability, self._thresholds, self.needed, side, confidence, member_side)
+        side, confidence, member_side = count_votes(probability, self._thresholds, self.needed)
         return Decisions(self, side, confidence, member_side, probability)
 
     def median_params(self, approving: Sequence[bool]) -> StrategyParams:
@@ -266,6 +264,32 @@ class Council:
         return {}
 
 
+def count_votes(
+    probability: npt.NDArray[np.float64], thresholds: npt.NDArray[np.float64], needed: int
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float64], npt.NDArray[np.int8]]:
+    """The vote on probabilities that are known already, as out-of-fold ones are.
+
+    Parameters
+    ----------
+    probability
+        ``float64[n, members, 2]``: long, short; NaN votes for nothing.
+    thresholds
+        ``float64[members, 2]``.
+    needed
+        Votes that a side needs: see :attr:`Council.needed`.
+
+    Returns
+    -------
+    side, confidence, member_side
+        As in :class:`Decisions`.
+    """
+    count, members, _ = probability.shape
+    side, confidence = np.empty(count, np.int8), np.empty(count, np.float64)
+    member_side = np.empty((count, members), np.int8)
+    _tally(np.ascontiguousarray(probability), thresholds, needed, side, confidence, member_side)
+    return side, confidence, member_side
+
+
 @njit(cache=True)
 def _tally(  # type: ignore[no-untyped-def]
     probability, thresholds, needed, side, confidence, member_side
@@ -277,11 +301,11 @@ def _tally(  # type: ignore[no-untyped-def]
             long, short = probability[row, member, 0], probability[row, member, 1]
             over_long, over_short = long - thresholds[member, 0], short - thresholds[member, 1]
             vote = 0
-            if over_long >= 0.0 and (over_short < 0.0 or over_long > over_short):
+            if over_long >= 0.0 and not over_short >= over_long:
                 vote = 1
                 longs += 1
                 long_sum += long
-            elif over_short >= 0.0 and (over_long < 0.0 or over_short > over_long):
+            elif over_short >= 0.0 and not over_long >= over_short:
                 vote = -1
                 shorts += 1
                 short_sum += short

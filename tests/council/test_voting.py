@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from council import Council, Decision, Member, MemberVote, StrategyParams, TreeModel
+from council import Council, Decision, Member, MemberVote, StrategyParams, TreeModel, count_votes
 from tests.council.conftest import ENGINE, FEATURES, PARAMS, booster, constant, market, trained_council
 
 NOTHING = np.full(len(ENGINE), np.nan)
@@ -200,3 +200,15 @@ def test_no_trade_is_a_decision_like_any_other() -> None:
     nothing = panel(NONE).vote(NOTHING)
     assert nothing == Decision(0, 0.0, nothing.votes, None, "no quorum: 0 long, 0 short of 1, 1 needed")
     assert isinstance(PARAMS, StrategyParams)
+
+
+def test_probabilities_that_are_known_already_are_counted_alike(council: Council) -> None:
+    values, _ = market(12, features=len(ENGINE))
+    many = council.vote_many(values)
+    thresholds = np.array([(member.threshold_long, member.threshold_short) for member in council.members])
+    side, confidence, member_side = count_votes(many.probability, thresholds, council.needed)
+    assert np.array_equal(side, many.side)
+    assert np.array_equal(confidence, many.confidence)
+    assert np.array_equal(member_side, many.member_side)
+    unknown = np.array([[[np.nan, np.nan]], [[np.nan, 0.9]], [[0.9, np.nan]]])
+    assert count_votes(unknown, np.array([[0.5, 0.5]]), 1)[0].tolist() == [0, -1, 1]
