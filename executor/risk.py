@@ -98,7 +98,7 @@ def account_gate(risk: RiskState, config: CoreConfig, now_ms: int) -> str:
         return "drawdown being confirmed"
     if risk.day_equity is not None and risk.equity < risk.day_equity * (1 - config.max_daily_loss):
         return "daily loss limit"
-    if now_ms < risk.cooldown_until_ms:
+    if now_ms <= risk.cooldown_until_ms:
         return "cooldown after losses"
     return ""
 

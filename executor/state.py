@@ -170,7 +170,7 @@ class RiskState(msgspec.Struct):
     losses
         Losses in a row.
     cooldown_until_ms
-        No entries before this.
+        No entries up to this time.
     killed
         Why the kill switch fired; ``None`` if it did not. Latched until a person resumes.
     paused
