@@ -1,0 +1,124 @@
+"""What flows run in: Prefect's home and manners, the settings at hand, and how progress is told.
+
+Prefect reads its own settings when it is imported, so everything here works before that. A flow that was started by
+Prefect (a deployment, the UI) loads the settings file itself; one that was started by the ``purplesky`` command takes
+the settings of the command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
+from pathlib import Path
+
+import click
+
+import settings as configuration
+from settings import Settings
+
+_current: ContextVar[Settings | None] = ContextVar("purplesky_settings", default=None)
+
+#: Set where nobody has set them: no telemetry, no chatter on the console (the run's own log keeps everything).
+_MANNERS = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_LOGGING_LEVEL": "INFO",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}
+#: A failed flow ends with one line on the console, not with Prefect's traceback: the front door says it.
+_QUIET_CONSOLE = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL", "PREFECT_SERVER_LOGGING_LEVEL": "ERROR"}
+
+
+@contextmanager
+def session(settings: Settings) -> Iterator[None]:
+    """Run flows in this process with `settings`.
+
+    Without ``prefect.api_url`` Prefect starts a server of its own for the run, on ``paths.data/prefect``.
+    """
+    home = (settings.paths.data / "prefect").resolve()
+    for name, value in {**_MANNERS, **_QUIET_CONSOLE, "PREFECT_HOME": str(home)}.items():
+        os.environ.setdefault(name, value)
+    url = settings.prefect.api_url
+    with ExitStack() as stack:
+        if url and "prefect" not in sys.modules:
+            os.environ["PREFECT_API_URL"] = url
+        elif url:
+            from prefect.settings import PREFECT_API_URL, temporary_settings
+
+            stack.enter_context(temporary_settings(updates={PREFECT_API_URL: url}))
+        token = _current.set(settings)
+        stack.callback(_current.reset, token)
+        yield
+
+
+def current(config: str | None = None) -> Settings:
+    """The settings that a flow works with.
+
+    Parameters
+    ----------
+    config
+        Settings file, for runs that Prefect started; ``None`` takes ``purplesky.toml`` of the working directory.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing or wrong.
+    """
+    settings = _current.get()
+    if settings is not None:
+        return settings
+    return configuration.load(Path(config) if config else None)
+
+
+def say(text: str) -> None:
+    """Tell the person at the console, and the run's log."""
+    from prefect.logging import get_run_logger
+    from prefect.exceptions import MissingContextError
+
+    with suppress(MissingContextError):
+        get_run_logger().info(text)
+    if _current.get() is not None:
+        click.echo(f"      {text}")
+
+
+class Meter:
+    """Tells how far a long step is: a line that rewrites itself on a terminal, now and then a line elsewhere.
+
+    Parameters
+    ----------
+    every
+        Seconds between two lines where there is no terminal.
+    """
+
+    def __init__(self, every: float = 10.0) -> None:
+        self._live = sys.stdout.isatty() and _current.get() is not None
+        self._every = 0.2 if self._live else every
+        self._told_at = time.monotonic()
+        self._text = ""
+        self._shown = False
+
+    def __enter__(self) -> Meter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            click.echo("\r" + self._text[:100].ljust(100))
+
+    def __call__(self, text: str) -> None:
+        """Tell `text`, if the last word was long enough ago."""
+        self._text = f"      {text}"
+        now = time.monotonic()
+        if now - self._told_at < self._every:
+            return
+        self._told_at = now
+        if self._live:
+            click.echo("\r" + self._text[:100].ljust(100), nl=False)
+            self._shown = True
+        else:
+            say(text)

@@ -1,0 +1,145 @@
+"""The flow ``train``: features, study, council, gate, registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import numpy as np
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from council import Registry
+from features import Bars, FeatureStore, feature_names, spec_hash
+from flows import runtime
+from flows.validation import mask_windows
+from market import Lake
+from market.quality import Window
+from settings import Settings, timeframe_ms
+from training.pipeline import TrainingResult
+from training.pipeline import train as study
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOutcome:
+    """A registered council.
+
+    Attributes
+    ----------
+    name, version
+        In the registry.
+    result
+        What training left behind.
+    """
+
+    name: str
+    version: int
+    result: TrainingResult
+
+
+@flow(name="train", flow_run_name="train {symbol}", retries=0)
+def train(symbol: str, config: str | None = None) -> TrainOutcome:
+    """Tune and train a council on all that the lake holds of a symbol, and register it, whatever the gate says.
+
+    Parameters
+    ----------
+    symbol
+        Contract.
+    config
+        Settings file, for runs that Prefect starts.
+    """
+    settings = runtime.current(config)
+    registry = Registry(settings.registry_uri, settings.paths.mlruns / "artifacts")
+    name = settings.model_name(symbol, settings.training.timeframe)
+    if not settings.registry_uri.startswith("sqlite:"):
+        # A study may take hours: whether its result can be registered is asked before it begins.
+        registry.versions(name)
+    bars = _bars(settings, symbol)
+    result = _study(settings, symbol, bars)
+    version = _register(settings, registry, name, result)
+    _tell(name, version, result)
+    return TrainOutcome(name, version, result)
+
+
+@task(name="features", task_run_name="features of {symbol}", cache_policy=NO_CACHE)
+def _bars(settings: Settings, symbol: str) -> Bars:
+    lake = Lake(settings.paths.lake)
+    with runtime.Meter() as meter:
+        bars = FeatureStore(settings.paths.features).get_or_build(
+            lake.fingerprint(symbol),
+            symbol,
+            timeframe_ms(settings.training.timeframe),
+            settings.market.ob_levels,
+            settings.market.stall_ms,
+            lambda: lake.events(symbol),
+            progress=lambda events: meter(f"features: {events:,} events"),
+        )
+    windows, unjudged = mask_windows(settings.paths.reports, lake, symbol)
+    if unjudged:
+        runtime.say(f"not validated, used as it is: {', '.join(unjudged)} (purplesky validate --symbol {symbol})")
+    masked = masked_bars(bars, windows)
+    lost = int(bars.valid.sum() - masked.valid.sum())
+    runtime.say(f"{len(bars):,} bars, {int(masked.valid.sum()):,} usable; validation took {lost:,} out")
+    return masked
+
+
+def masked_bars(bars: Bars, windows: Iterable[Window]) -> Bars:
+    """The bars with those that touch a window marked invalid, their values unknown."""
+    valid = bars.valid.copy()
+    for window in windows:
+        valid &= (bars.close_ms <= window.start_ms) | (bars.open_ms >= window.end_ms)
+    return replace(bars, valid=valid, values=np.where(valid[:, None], bars.values, np.nan))
+
+
+@task(name="study", task_run_name="study of {symbol}", cache_policy=NO_CACHE)
+def _study(settings: Settings, symbol: str, bars: Bars) -> TrainingResult:
+    lake = Lake(settings.paths.lake)
+    bar_ms, levels = timeframe_ms(settings.training.timeframe), settings.market.ob_levels
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    with runtime.Meter() as meter:
+        return study(
+            bars,
+            lambda: lake.events(symbol),
+            symbol=symbol,
+            instrument=lake.instrument(symbol),
+            levels=levels,
+            spec_hash=spec_hash(bar_ms, levels, settings.market.stall_ms),
+            feature_names=feature_names(levels),
+            data_fingerprint=lake.fingerprint(symbol),
+            settings=settings,
+            folder=settings.paths.data / "training" / settings.model_name(symbol, settings.training.timeframe) / stamp,
+            progress=lambda stage, done, total: meter(f"{stage}: {done} of {total}"),
+        )
+
+
+@task(name="register", task_run_name="register {name}", cache_policy=NO_CACHE)
+def _register(settings: Settings, registry: Registry, name: str, result: TrainingResult) -> int:
+    rules = settings.training
+    return registry.register(
+        name,
+        result.bundle,
+        report=result.report,
+        metrics=result.metrics,
+        params={**rules.model_dump(mode="json"), "ob_levels": settings.market.ob_levels},
+        tags=result.tags,
+        description=result.description,
+    )
+
+
+def _tell(name: str, version: int, result: TrainingResult) -> None:
+    verdict = "PASSED" if result.gate.passed else "FAILED"
+    runtime.say(
+        f"{name} version {version} registered; gate {verdict} "
+        f"(deflated Sharpe {result.gate.dsr:.3f}, overfitting probability {result.gate.pbo:.3f})"
+    )
+    for reason in result.gate.reasons:
+        if not reason.passed:
+            runtime.say(f"gate: {reason.text}")
+    runtime.say(f"report: {result.report}")
+    create_markdown_artifact(
+        key=f"training-{name.lower()}",
+        markdown=f"# {name} version {version}: gate {verdict}\n\n{result.description}\n\nReport: `{result.report}`",
+        description=f"Training of {name}",
+    )
