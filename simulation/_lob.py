@@ -84,6 +84,8 @@ class Lob(NamedTuple):
     """Time at which the frame was sent, ms."""
     row_id: NDArray[np.int64]
     """`u` of book rows, trade number of trades."""
+    row_seq: NDArray[np.int64]
+    """Cross sequence: grows with every change of the book, not dense."""
     fills: NDArray[np.int64]
     """[FILLS, 7]: owner, price, size, time (ms), maker (1/0), trade number, size left."""
     candles: NDArray[np.int64]
@@ -99,7 +101,7 @@ def new_lob(latents: int) -> Lob:
     i[CANDLE_LAST] = -1
     rows = {
         "row_feed": np.int8, "row_flags": np.uint8, "row_side": np.int8, "row_time": np.int64, "row_price": np.int64,
-        "row_size": np.int64, "row_frame": np.int64, "row_push": np.int64, "row_id": np.int64,
+        "row_size": np.int64, "row_frame": np.int64, "row_push": np.int64, "row_id": np.int64, "row_seq": np.int64,
     }  # fmt: skip
     return Lob(
         i=i,
@@ -254,11 +256,13 @@ def _record_trade(b, side, price, size):  # type: ignore[no-untyped-def]
     n, now = i[N_ROWS], i[NOW_MS]
     b.row_feed[n], b.row_flags[n], b.row_side[n] = TRADE_FEED, 0, side
     b.row_time[n], b.row_price[n], b.row_size[n] = now, price, size
-    b.row_frame[n], b.row_push[n], b.row_id[n] = i[FRAME], now, i[TRADE_ID]
+    b.row_frame[n], b.row_push[n], b.row_id[n], b.row_seq[n] = i[FRAME], now, i[TRADE_ID], i[VERSION]
     i[N_ROWS] = n + 1
     i[LAST] = price
-    if price <= i[TRIGGER_LOW] or price >= i[TRIGGER_HIGH]:
-        i[TRIGGERED] = 1
+    if price <= i[TRIGGER_LOW]:
+        i[TRIGGERED] |= 1
+    if price >= i[TRIGGER_HIGH]:
+        i[TRIGGERED] |= 2
     minute = now // 60_000
     place = minute % CANDLES
     c = b.candles[place]
@@ -303,7 +307,7 @@ def _book_row(b, feed, flags, side, price, size, push_ms):  # type: ignore[no-un
     n = i[N_ROWS]
     b.row_feed[n], b.row_flags[n], b.row_side[n] = feed, flags, side
     b.row_time[n], b.row_price[n], b.row_size[n] = i[BOOK_MS], price, size
-    b.row_frame[n], b.row_push[n], b.row_id[n] = i[FRAME], push_ms, b.feed[feed, 3]
+    b.row_frame[n], b.row_push[n], b.row_id[n], b.row_seq[n] = i[FRAME], push_ms, b.feed[feed, 3], i[VERSION]
     i[N_ROWS] = n + 1
 
 
@@ -317,7 +321,7 @@ def publish(b, feed, push_ms, snapshot, prices, sizes):  # type: ignore[no-untyp
     i = b.i
     start = i[N_ROWS]
     b.feed[feed, 2] = i[VERSION]
-    b.feed[feed, 3] = 1 if snapshot else b.feed[feed, 3] + 1
+    b.feed[feed, 3] += 1
     mark = 1 if snapshot else 0
     for side in range(2):
         n = top(b, side, b.feed[feed, 4], prices, sizes)

@@ -9,7 +9,7 @@ The latent processes have a random stream and a time grid of their own, so that 
 
 - efficient price `v`: geometric random walk, volatility ``volatility * exp(x - vol_sd**2)`` a square-root minute;
 - log volatility `x` and pressure `s`: Ornstein-Uhlenbeck, standard deviation `vol_sd` and 1;
-- `s` tilts sides and sizes of the order flow always; it gives `v` the drift ``signal * edge * volatility * s`` a minute.
+- `s` always tilts sides and sizes of the order flow, and drives `v` by ``signal * edge * volatility * s`` a minute.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class MarketParams:
     cancel_rate
         Cancellations of each resting order.
     side_tilt, size_tilt, taker_tilt
-        Tilt by one standard deviation of pressure: logit of limit orders' side, log of their size, logit of takers' side.
+        Tilt a standard deviation of pressure: logit of limit orders' side, log of their size, logit of takers' side.
     limit_size, market_size, size_sd
         Mean sizes, and the standard deviation of their log.
     distance, tail, far
@@ -199,8 +199,9 @@ class SyntheticMarket:
                 advice=f"Use 1 to {_lob.DEEPEST} levels and at least 1 ms",
             )
         now = self.now_ms
-        # Pushes lie on multiples of the interval, whenever somebody subscribes.
-        self.lob.feed[feed] = (1, now - now % push_ms + push_ms, 0, 0, levels, push_ms)
+        # Pushes lie on multiples of the interval, whenever somebody subscribes; the update id goes on.
+        u = self.lob.feed[feed, 3]
+        self.lob.feed[feed] = (1, now - now % push_ms + push_ms, 0, u, levels, push_ms)
         self.snapshot(feed)
 
     def snapshot(self, feed: int) -> None:
@@ -210,6 +211,14 @@ class SyntheticMarket:
     def close_feed(self, feed: int) -> None:
         """Stop a book topic."""
         self.lob.feed[feed, 0] = 0
+
+    def shrink(self, slot: int, steps: int) -> None:
+        """Make a resting order smaller; it keeps its place in the queue."""
+        lob = self.lob
+        lob.left[slot] -= steps
+        lob.depth[int(lob.price[slot]) % _lob.RING] -= steps
+        lob.i[_lob.VERSION] += 1
+        lob.i[_lob.BOOK_MS] = self.now_ms
 
     def top(self, side: int, levels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Prices and displayed sizes of the best levels of a side, best first."""

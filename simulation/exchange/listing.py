@@ -1,0 +1,281 @@
+"""One listed contract: its synthetic market, its public topics, and what REST tells about it."""
+
+from __future__ import annotations
+
+from collections import deque
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market.instruments import Instrument
+from simulation import _lob
+from simulation.exchange._encode import FRAME_BYTES, LEVEL_BYTES, TRADE_BYTES, encode, new_style
+from simulation.exchange.numbers import Numbers
+from simulation.synthetic import MarketParams, SyntheticMarket
+
+#: Depth of a book topic and milliseconds between its pushes, as Bybit documents for linear contracts.
+DEPTHS = {50: 20, 200: 100, 1000: 200}
+_FEED_OF = {depth: feed for feed, depth in enumerate(DEPTHS)}
+#: Feed number of trades in a :class:`Flush`.
+TRADES = _lob.FEEDS
+_RECENT = 1_000
+#: Limit prices may lie this far from the mark price on the aggressive side.
+PRICE_BAND = Decimal("0.05")
+
+
+class Flush:
+    """Encoded public frames of one symbol, in order, ready to be written to sockets."""
+
+    __slots__ = ("data", "ends", "feeds")
+
+    def __init__(self, data: NDArray[np.uint8], feeds: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+        self.data, self.feeds, self.ends = data, feeds, ends
+
+    def pick(self, wanted: NDArray[np.bool_]) -> bytes:
+        """The bytes of the frames of some feeds."""
+        chosen = wanted[self.feeds]
+        if chosen.all():
+            return self.data.tobytes()
+        starts = np.concatenate(([0], self.ends[:-1]))
+        return b"".join(self.data[starts[k] : self.ends[k]].tobytes() for k in np.flatnonzero(chosen))
+
+
+class Listing:
+    """A contract that is traded here.
+
+    Parameters
+    ----------
+    seed, start_ms, params
+        Of its :class:`simulation.synthetic.SyntheticMarket`.
+    instrument
+        Contract rules.
+    """
+
+    def __init__(self, seed: int, start_ms: int, params: MarketParams, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.symbol = instrument.symbol
+        self.numbers = Numbers(instrument)
+        self.market = SyntheticMarket(seed, start_ms, params, instrument.symbol)
+        topics = {feed: f"orderbook.{depth}.{self.symbol}" for depth, feed in _FEED_OF.items()}
+        topics[TRADES] = f"publicTrade.{self.symbol}"
+        self.feed_of = {topic: feed for feed, topic in topics.items()}
+        digits = self.numbers.price_digits, self.numbers.size_digits
+        units = (int(instrument.tick_size.scaleb(digits[0])), int(instrument.qty_step.scaleb(digits[1])))
+        self._style = new_style(self.symbol, topics, (*digits, *units))
+        self._users = dict.fromkeys(topics, 0)
+        self.trades: deque[tuple[int, int, int, int, int, int]] = deque(maxlen=_RECENT)
+        self._first_tick = self.mark_ticks
+
+    # -- prices -------------------------------------------------------------------------------------------------------
+
+    @property
+    def best_bid(self) -> int | None:
+        """Best bid, ticks."""
+        price = int(self.market.lob.i[_lob.BEST_BID])
+        return price if price != _lob.NO_BID else None
+
+    @property
+    def best_ask(self) -> int | None:
+        """Best ask, ticks."""
+        price = int(self.market.lob.i[_lob.BEST_ASK])
+        return price if price != _lob.NO_ASK else None
+
+    @property
+    def last_ticks(self) -> int:
+        """Last traded price, ticks; the index before the first trade."""
+        last = int(self.market.lob.i[_lob.LAST])
+        return last if last > 0 else self.index_ticks
+
+    @property
+    def index_ticks(self) -> int:
+        """Index price: what the contract is worth elsewhere, which is the market's efficient price."""
+        return round(self.market.efficient_price)
+
+    @property
+    def mark_ticks(self) -> int:
+        """Mark price: the median of best bid, best ask and index."""
+        index = self.index_ticks
+        bid, ask = self.best_bid, self.best_ask
+        return sorted((index if bid is None else bid, index, index if ask is None else ask))[1]
+
+    @property
+    def seq(self) -> int:
+        """Cross sequence."""
+        return int(self.market.lob.i[_lob.VERSION])
+
+    # -- topics -------------------------------------------------------------------------------------------------------
+
+    def join(self, feed: int) -> bytes | None:
+        """Count a subscriber in; the frame to send it at once, if the topic is running already."""
+        self._users[feed] += 1
+        if feed == TRADES:
+            return None
+        if self._users[feed] == 1:
+            depth = next(depth for depth, number in _FEED_OF.items() if number == feed)
+            self.market.open_feed(feed, depth, DEPTHS[depth])
+            return None
+        return self._shown(feed)
+
+    def leave(self, feed: int) -> None:
+        """Count a subscriber out."""
+        self._users[feed] -= 1
+        if feed != TRADES and self._users[feed] == 0:
+            self.market.close_feed(feed)
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody subscribes to a topic of this contract."""
+        return any(self._users.values())
+
+    def _shown(self, feed: int) -> bytes:
+        """A snapshot of what the topic has published so far: the next delta continues it."""
+        lob = self.market.lob
+        sides = []
+        for side in (0, 1):
+            n = int(lob.shown_n[feed, side])
+            prices, sizes = lob.shown_price[feed, side, :n].tolist(), lob.shown_size[feed, side, :n].tolist()
+            sides.append(
+                ",".join(f'["{self.numbers.price(p)}","{self.numbers.size(s)}"]' for p, s in zip(prices, sizes))
+            )
+        topic = next(topic for topic, number in self.feed_of.items() if number == feed)
+        now = self.market.now_ms
+        return (
+            f'{{"topic":"{topic}","type":"snapshot","ts":{now},"data":{{"s":"{self.symbol}","b":[{sides[0]}],'
+            f'"a":[{sides[1]}],"u":{lob.feed[feed, 3]},"seq":{lob.feed[feed, 2]}}},"cts":{lob.i[_lob.BOOK_MS]}}}'
+        ).encode()
+
+    def collect(self) -> Flush | None:
+        """Take the market's waiting rows as frames; ``None`` where there are none or nobody wants them."""
+        market = self.market
+        rows = market.rows
+        if rows == 0:
+            return None
+        lob = market.lob
+        traded = np.flatnonzero(lob.row_feed[:rows] == _lob.TRADE_FEED)
+        for k in traded[-_RECENT:].tolist():
+            self.trades.append(
+                (
+                    int(lob.row_time[k]), int(lob.row_price[k]), int(lob.row_size[k]), int(lob.row_side[k]),
+                    int(lob.row_id[k]), int(lob.row_seq[k]),
+                )
+            )  # fmt: skip
+        flush = self._encode(rows, len(traded)) if self.watched else None
+        market.clear_rows()
+        return flush
+
+    def _encode(self, rows: int, trades: int) -> Flush:
+        lob = self.market.lob
+        frames = int(lob.row_frame[rows - 1] - lob.row_frame[0]) + 1
+        out = np.empty(rows * LEVEL_BYTES + trades * TRADE_BYTES + frames * FRAME_BYTES, np.uint8)
+        feeds, ends = np.empty(frames, np.int64), np.empty(frames, np.int64)
+        count = encode(lob, rows, self._style, out, feeds, ends)
+        return Flush(out[: ends[count - 1]], feeds[:count], ends[:count])
+
+    # -- REST ---------------------------------------------------------------------------------------------------------
+
+    def info(self) -> dict[str, Any]:
+        """An element of ``GET /v5/market/instruments-info``."""
+        rules, numbers = self.instrument, self.numbers
+        largest = numbers.size(rules.max_steps)
+        return {
+            "symbol": self.symbol,
+            "contractType": "LinearPerpetual",
+            "status": "Trading",
+            "baseCoin": self.symbol.removesuffix("USDT"),
+            "quoteCoin": "USDT",
+            "launchTime": "1585526400000",
+            "deliveryTime": "0",
+            "deliveryFeeRate": "",
+            "priceScale": str(numbers.price_digits),
+            "leverageFilter": {
+                "minLeverage": "1",
+                "maxLeverage": f"{rules.max_leverage:.2f}",
+                "leverageStep": "0.01",
+            },
+            "priceFilter": {
+                "minPrice": numbers.price(1),
+                "maxPrice": numbers.price(_lob.RING * 64),
+                "tickSize": numbers.price(1),
+            },
+            "lotSizeFilter": {
+                "maxOrderQty": largest,
+                "minOrderQty": numbers.size(rules.min_steps),
+                "qtyStep": numbers.size(1),
+                "postOnlyMaxOrderQty": largest,
+                "maxMktOrderQty": numbers.size(rules.max_market_steps),
+                "minNotionalValue": str(rules.min_notional),
+            },
+            "unifiedMarginTrade": True,
+            "fundingInterval": rules.funding_interval_min,
+            "settleCoin": "USDT",
+            "copyTrading": "none",
+            "upperFundingRate": "0.005",
+            "lowerFundingRate": "-0.005",
+            "isPreListing": False,
+            "preListingInfo": None,
+            "riskParameters": {"priceLimitRatioX": str(PRICE_BAND), "priceLimitRatioY": str(PRICE_BAND)},
+            "displayName": "",
+            "symbolType": "",
+            "forbidUplWithdrawal": False,
+        }
+
+    def book(self, limit: int) -> dict[str, Any]:
+        """The result of ``GET /v5/market/orderbook``."""
+        price, size = self.numbers.price, self.numbers.size
+        sides = [
+            [[price(p), size(s)] for p, s in zip(*(column.tolist() for column in self.market.top(side, limit)))]
+            for side in (0, 1)
+        ]
+        return {
+            "s": self.symbol,
+            "b": sides[0],
+            "a": sides[1],
+            "ts": self.market.now_ms,
+            "u": max(int(self.market.lob.feed[:, 3].max()), 1),
+            "seq": self.seq,
+            "cts": int(self.market.lob.i[_lob.BOOK_MS]),
+        }
+
+    def recent(self, limit: int) -> list[dict[str, Any]]:
+        """The elements of ``GET /v5/market/recent-trade``, newest first."""
+        return [
+            {
+                "execId": trade_id(number),
+                "symbol": self.symbol,
+                "price": self.numbers.price(price),
+                "size": self.numbers.size(size),
+                "side": "Sell" if side else "Buy",
+                "time": str(time_ms),
+                "isBlockTrade": False,
+                "isRPITrade": False,
+                "seq": str(seq),
+            }
+            for time_ms, price, size, side, number, seq in list(self.trades)[: -limit - 1 : -1]
+        ]
+
+    def candles(self) -> NDArray[np.int64]:
+        """One-minute candles with trades in them, oldest first: see :class:`simulation._lob.Lob`."""
+        rows = self.market.lob.candles
+        kept = rows[rows[:, 0] > 0]
+        ordered: NDArray[np.int64] = kept[np.argsort(kept[:, 0])]
+        return ordered
+
+    def klines(self, minutes: int, start_ms: int, end_ms: int, limit: int) -> list[list[str]]:
+        """The elements of ``GET /v5/market/kline``, newest first; only what the market has lived through."""
+        rows = self.candles()
+        opens = rows[:, 0] // minutes * minutes * 60_000
+        rows, opens = rows[(opens >= start_ms) & (opens <= end_ms)], opens[(opens >= start_ms) & (opens <= end_ms)]
+        result = []
+        for open_ms in np.unique(opens)[: -limit - 1 : -1].tolist():
+            bar = rows[opens == open_ms]
+            prices = (int(bar[0, 1]), int(bar[:, 2].max()), int(bar[:, 3].min()), int(bar[-1, 4]))
+            volume, turnover = self.numbers.size(int(bar[:, 5].sum())), self.numbers.value(int(bar[:, 6].sum()))
+            result.append([str(open_ms), *map(self.numbers.price, prices), volume, turnover])
+        return result
+
+
+def trade_id(number: int) -> str:
+    """A trade's id: a UUID whose last group counts."""
+    return f"00000000-0000-5000-8000-{number:012x}"

@@ -1,0 +1,130 @@
+"""``/v5/public/linear``: subscriptions to books, trades and tickers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from simulation.exchange.listing import Flush, Listing
+from simulation.exchange.sockets import PublicConnection, answer, arguments, refuse, text_frame
+from simulation.exchange.venue import Venue
+
+
+class PublicHub:
+    """All public connections."""
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+        self.connections: list[PublicConnection] = []
+        self.frames = 0
+
+    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+        """Talk to one client until it leaves."""
+        connection = PublicConnection(request, self._venue.listings)
+        await connection.open()
+        self.connections.append(connection)
+        try:
+            async for body in connection.requests():
+                self._handle(connection, body)
+        finally:
+            self.connections.remove(connection)
+            for topic in list(connection.topics):
+                self._leave(connection, topic)
+        return connection.socket
+
+    def publish(self, listing: Listing, flush: Flush) -> None:
+        """Send a batch of frames to whom it concerns."""
+        self.frames += len(flush.feeds)
+        for connection in self.connections:
+            connection.deliver(listing, flush)
+
+    def publish_ticker(self, symbol: str, message: dict[str, Any]) -> None:
+        """Send a ticker's delta."""
+        for connection in self.connections:
+            if symbol in connection.tickers:
+                connection.send(message)
+
+    def wants_ticker(self, symbol: str) -> bool:
+        """Whether anybody subscribes to a ticker."""
+        return any(symbol in connection.tickers for connection in self.connections)
+
+    def _handle(self, connection: PublicConnection, body: dict[str, Any] | None) -> None:
+        if body is None:
+            refuse(connection, {}, "error:invalid json")
+            return
+        match body.get("op"):
+            case "ping":
+                connection.send(
+                    {
+                        "success": True,
+                        "ret_msg": "pong",
+                        "conn_id": connection.id,
+                        "req_id": str(body.get("req_id", "")),
+                        "op": "ping",
+                    }
+                )
+            case "subscribe":
+                self._subscribe(connection, body)
+            case "unsubscribe":
+                self._unsubscribe(connection, body)
+            case other:
+                refuse(connection, body, f"error:unknown op {other}")
+
+    def _subscribe(self, connection: PublicConnection, body: dict[str, Any]) -> None:
+        args = arguments(body)
+        if args is None:
+            refuse(connection, body, "error:args is empty or too long")
+            return
+        for topic in args:
+            if connection.find(topic) is None:
+                refuse(connection, body, f"error:handler not found,topic:{topic}")
+                return
+            if topic in connection.topics:
+                refuse(connection, body, f"error:already subscribed,topic:{topic}")
+                return
+        answer(connection, body)
+        for topic in args:
+            if topic not in connection.topics:
+                self._join(connection, topic)
+
+    def _unsubscribe(self, connection: PublicConnection, body: dict[str, Any]) -> None:
+        args = arguments(body)
+        if args is None:
+            refuse(connection, body, "error:args is empty or too long")
+            return
+        for topic in args:
+            if topic in connection.topics:
+                self._leave(connection, topic)
+        answer(connection, body)
+
+    def _join(self, connection: PublicConnection, topic: str) -> None:
+        found = connection.find(topic)
+        assert found is not None
+        listing, feed = found
+        # What the market has already produced belongs to those who listened before.
+        self._venue.flush(listing)
+        connection.topics.add(topic)
+        if feed is None:
+            ticker = self._venue.tickers[listing.symbol]
+            if not self.wants_ticker(listing.symbol):
+                ticker.forget()
+            connection.want(listing, None, True)
+            connection.send(ticker.snapshot())
+            return
+        snapshot = listing.join(feed)
+        connection.want(listing, feed, True)
+        if snapshot is not None:
+            connection.write(text_frame(snapshot))
+            connection.frames += 1
+        self._venue.flush(listing)
+
+    def _leave(self, connection: PublicConnection, topic: str) -> None:
+        found = connection.find(topic)
+        assert found is not None
+        listing, feed = found
+        self._venue.flush(listing)
+        connection.topics.discard(topic)
+        connection.want(listing, feed, False)
+        if feed is not None:
+            listing.leave(feed)

@@ -1,0 +1,293 @@
+"""The local exchange as a server on loopback: one port for REST, public and private streams, and its own controls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal as signals
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from aiohttp import web
+
+from market.errors import ConfigError
+from simulation.exchange.auth import Keyring
+from simulation.exchange.clock import Clock
+from simulation.exchange.desk import Desk
+from simulation.exchange.listing import Listing
+from simulation.exchange.page import status_page
+from simulation.exchange.private import PrivateHub
+from simulation.exchange.public import PublicHub
+from simulation.exchange.rest import RestApi
+from simulation.exchange.sockets import HIGH_WATER
+from simulation.exchange.venue import Venue
+from simulation.synthetic import SYNTHETIC, MarketParams
+
+#: Market time of the first moment unless told otherwise: 2026-01-01 00:00 UTC, so that a seed alone names a market.
+DEFAULT_START_MS = 1_767_225_600_000
+_HOST = "127.0.0.1"
+#: The pump works for this long before it lets requests in, and rests this long when it has caught up, seconds.
+_WORK, _REST = 0.01, 0.004
+#: A client that takes nothing for this long is cut off, seconds.
+_STALLED = 30.0
+
+
+class LocalExchange:
+    """A Bybit-compatible exchange on loopback that runs seeded synthetic markets.
+
+    Parameters
+    ----------
+    seed, signal
+        Of the synthetic markets, see :func:`simulation.synthetic.synthetic_events`.
+    speed
+        Market seconds a second; 0 stands still. When the machine cannot keep up, market time slips; nothing is dropped.
+    start_ms
+        Market time at the opening.
+    port
+        0 takes a free one.
+    symbols
+        Contracts to list; all have the rules of :data:`simulation.synthetic.SYNTHETIC`.
+    params
+        Other parameters of the flow.
+    equity
+        USDT in the account.
+    maker_fee, taker_fee
+        Fractions of a fill's value.
+    api_key, api_secret
+        The account's key.
+
+    Examples
+    --------
+    ::
+
+        async with LocalExchange(seed=7, speed=60) as exchange:
+            client = HTTP(testnet=False, api_key=exchange.api_key, api_secret=exchange.api_secret)
+            client.endpoint = exchange.rest_url
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 7,
+        signal: float = 1.0,
+        speed: float = 1.0,
+        start_ms: int = DEFAULT_START_MS,
+        port: int = 0,
+        symbols: Sequence[str] = (SYNTHETIC.symbol,),
+        params: MarketParams | None = None,
+        equity: Decimal = Decimal(10_000),
+        maker_fee: Decimal = Decimal("0.0002"),
+        taker_fee: Decimal = Decimal("0.00055"),
+        api_key: str = "local",
+        api_secret: str = "local-secret",
+    ) -> None:
+        if not symbols or len(set(symbols)) != len(symbols):
+            raise ConfigError("the local exchange lists no symbol, or one twice", advice="Name each symbol once")
+        self.seed, self.signal, self.api_key, self.api_secret = seed, signal, api_key, api_secret
+        flow = replace(params or MarketParams(), signal=signal)
+        listings = {symbol: Listing(seed, start_ms, flow, replace(SYNTHETIC, symbol=symbol)) for symbol in symbols}
+        self.venue = Venue(listings, Desk(listings, equity, maker_fee, taker_fee))
+        keyring = Keyring(api_key, api_secret)
+        self.clock = Clock(start_ms, speed)
+        self._port = port
+        self._api = RestApi(self.venue, keyring)
+        self._public, self._private = PublicHub(self.venue), PrivateHub(keyring)
+        self.venue.audience = self._public
+        self.venue.desk.tell = lambda topic, rows: self._private.publish(topic, rows, self.venue.now_ms)
+        self._runner: web.AppRunner | None = None
+        self._pump: asyncio.Task[None] | None = None
+
+    # -- addresses ----------------------------------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """The port that is served."""
+        return self._port
+
+    @property
+    def rest_url(self) -> str:
+        """Base address of the REST API."""
+        return f"http://{_HOST}:{self._port}"
+
+    @property
+    def public_url(self) -> str:
+        """Address of the public stream of linear contracts."""
+        return f"ws://{_HOST}:{self._port}/v5/public/linear"
+
+    @property
+    def private_url(self) -> str:
+        """Address of the private stream."""
+        return f"ws://{_HOST}:{self._port}/v5/private"
+
+    @property
+    def now_ms(self) -> int:
+        """Market time."""
+        return self.venue.now_ms
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=1 << 20)
+        app.router.add_get("/v5/public/linear", self._public.serve)
+        app.router.add_get("/v5/private", self._private.serve)
+        app.router.add_get("/", self._page)
+        app.router.add_get("/control", self._control)
+        app.router.add_post("/control", self._control)
+        app.router.add_route("*", "/v5/{path:.*}", self._rest)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, _HOST, self._port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise ConfigError(
+                f"port {self._port} cannot be served ({error.strerror})", advice="Choose another with --port"
+            ) from error
+        self._port = self._runner.addresses[0][1]
+        self.clock.set_speed(self.clock.speed, self.now_ms)
+        self._pump = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._pump is not None
+        assert self._runner is not None
+        self._pump.cancel()
+        for connection in (*self._public.connections, *self._private.connections):
+            await connection.socket.close()
+        await self._runner.cleanup()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._pump
+
+    async def wait(self) -> None:
+        """Wait for ever; raises what has broken the market, if anything does."""
+        assert self._pump is not None
+        await self._pump
+
+    def set_speed(self, speed: float) -> None:
+        """Change the speed from now on.
+
+        Raises
+        ------
+        ConfigError
+            The speed is impossible.
+        """
+        self.clock.set_speed(speed, self.now_ms)
+
+    # -- pump ---------------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        """Keep the market where the clock says it should be."""
+        while True:
+            await self._unblock()
+            target, deadline = self.clock.target_ms(), time.perf_counter() + _WORK
+            for listing in self.venue.listings.values():
+                self.venue.flush(listing)  # what requests have left behind
+            while self.venue.now_ms < target and time.perf_counter() < deadline and not self._congested():
+                self.venue.step(target)
+            behind = self.venue.now_ms < target
+            if behind:
+                self.clock.slip(self.venue.now_ms)
+            await asyncio.sleep(0 if behind else _REST)
+
+    def _congested(self) -> bool:
+        return any(connection.waiting > HIGH_WATER for connection in self._public.connections)
+
+    async def _unblock(self) -> None:
+        """Wait for slow readers; cut off who reads nothing at all."""
+        since, seen = time.monotonic(), -1
+        while self._congested():
+            worst = max(self._public.connections, key=lambda connection: connection.waiting)
+            if worst.waiting != seen:
+                since, seen = time.monotonic(), worst.waiting
+            elif time.monotonic() - since > _STALLED:
+                worst.drop()
+            await asyncio.sleep(0.001)
+
+    # -- HTTP ---------------------------------------------------------------------------------------------------------
+
+    async def _rest(self, request: web.Request) -> web.Response:
+        body = await request.text() if request.can_read_body else ""
+        url = request.rel_url
+        spellings = (body,) if request.method == "POST" else (url.raw_query_string, url.query_string)
+        status, data, headers = self._api.answer(request.method, url.path, dict(url.query), spellings, request.headers)
+        return web.Response(status=status, body=data, headers=headers, content_type="application/json")
+
+    async def _control(self, request: web.Request) -> web.Response:
+        """Read the exchange's state, or change its speed."""
+        if request.method == "POST":
+            try:
+                wanted = msgspec.json.decode(await request.read(), type=dict[str, float])
+                if set(wanted) - {"speed"}:
+                    raise ConfigError(f"{sorted(set(wanted) - {'speed'})} cannot be controlled", advice="Send a speed")
+                self.set_speed(wanted["speed"])
+            except (msgspec.DecodeError, KeyError, ConfigError) as error:
+                return web.json_response({"error": str(error)}, status=400)
+        return web.json_response(self.state())
+
+    async def _page(self, request: web.Request) -> web.Response:
+        return web.Response(text=status_page(self.state(), self.venue), content_type="text/html")
+
+    def state(self) -> dict[str, Any]:
+        """What ``/control`` tells."""
+        return {
+            "seed": self.seed,
+            "signal": self.signal,
+            "speed": self.clock.speed,
+            "market_ms": self.now_ms,
+            "slipped_ms": round(self.clock.slipped_ms),
+            "symbols": list(self.venue.listings),
+            "public_connections": len(self._public.connections),
+            "private_connections": len(self._private.connections),
+            "frames": self._public.frames,
+            "equity": str(self.venue.desk.wallet.equity),
+        }
+
+
+def run_exchange(
+    *,
+    seed: int = 7,
+    signal: float = 1.0,
+    speed: float = 1.0,
+    port: int = 8899,
+    start_ms: int = DEFAULT_START_MS,
+    symbols: Sequence[str] = (SYNTHETIC.symbol,),
+    **options: Any,
+) -> None:
+    """Serve a local exchange until SIGINT or SIGTERM; see :class:`LocalExchange` for the parameters.
+
+    Raises
+    ------
+    ConfigError
+        An argument is impossible, or the port is taken.
+    """
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signals.SIGINT, signals.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        exchange = LocalExchange(
+            seed=seed, signal=signal, speed=speed, port=port, start_ms=start_ms, symbols=symbols, **options
+        )
+        async with exchange:
+            sys.stdout.write(
+                f"local exchange: {exchange.rest_url}  symbols {', '.join(symbols)}  seed {seed}  signal {signal:g}  "
+                f"speed {speed:g}\nAPI key {exchange.api_key}, secret {exchange.api_secret}; Ctrl-C ends it\n"
+            )
+            sys.stdout.flush()
+            ended = asyncio.create_task(stop.wait())
+            broken = asyncio.create_task(exchange.wait())
+            await asyncio.wait((ended, broken), return_when=asyncio.FIRST_COMPLETED)
+            ended.cancel()
+            if broken.done():
+                broken.result()
+
+    asyncio.run(serve())

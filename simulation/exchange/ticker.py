@@ -1,0 +1,162 @@
+"""The tickers topic and its REST twin: prices, 24-hour statistics, funding."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from simulation.exchange.listing import Listing
+from simulation.exchange.numbers import fixed
+
+#: Milliseconds of market time between pushes of a ticker. Bybit pushes every 100 ms; nothing here needs that.
+TICKER_MS = 1_000
+_DAY_MIN = 1_440
+#: Bybit's interest of 0.01 % a funding interval, and the clamp around the premium.
+_INTEREST, _CLAMP, _CAP = Decimal("0.0001"), Decimal("0.0005"), Decimal("0.005")
+#: Contracts that the background flow holds among itself, steps.
+_BACKGROUND_OPEN_INTEREST = 5_000_000
+
+
+class Ticker:
+    """Ticker of one listing; `open_interest` is what the users hold, in steps."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.listing = listing
+        self.open_interest = 0
+        self._day_minute = -1
+        self._day: tuple[int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0)
+        self._sent: dict[str, str] = {}
+        self._premium, self._samples = Decimal(0), 0
+        self._tick = "ZeroPlusTick"
+        self._last = listing.last_ticks
+
+    def sample(self) -> None:
+        """Take a sample of the premium, once a second of market time."""
+        index = self.listing.index_ticks
+        self._premium += Decimal(self.listing.mark_ticks - index) / index
+        self._samples += 1
+
+    @property
+    def funding_rate(self) -> Decimal:
+        """Funding rate that is being built: average premium plus the clamped interest.
+
+        References
+        ----------
+        https://www.bybit.com/en/help-center/article/Introduction-to-Funding-Rate
+        """
+        premium = self._premium / self._samples if self._samples else Decimal(0)
+        rate = premium + min(max(_INTEREST - premium, -_CLAMP), _CLAMP)
+        return min(max(rate, -_CAP), _CAP).quantize(Decimal("0.00000001"))
+
+    def settle(self) -> Decimal:
+        """The rate that is due now; the next one starts to be built."""
+        rate = self.funding_rate
+        self._premium, self._samples = Decimal(0), 0
+        return rate
+
+    @property
+    def interval_ms(self) -> int:
+        """Milliseconds between funding payments."""
+        return self.listing.instrument.funding_interval_min * 60_000
+
+    def next_funding_ms(self) -> int:
+        """When funding is paid next."""
+        return (self.listing.market.now_ms // self.interval_ms + 1) * self.interval_ms
+
+    def fields(self) -> dict[str, str]:
+        """All fields of a linear perpetual, in Bybit's order."""
+        listing = self.listing
+        price, size = listing.numbers.price, listing.numbers.size
+        day_open, high, low, hour_open, volume, turnover = self._statistics()
+        last, mark = listing.last_ticks, listing.mark_ticks
+        if last != self._last:
+            self._tick = "PlusTick" if last > self._last else "MinusTick"
+        elif not self._tick.startswith("Zero"):
+            self._tick = "Zero" + self._tick
+        self._last = last
+        single = _BACKGROUND_OPEN_INTEREST + self.open_interest
+        change = Decimal(last - day_open) / day_open
+        fields = {
+            "symbol": listing.symbol,
+            "tickDirection": self._tick,
+            "price24hPcnt": fixed(change, 6),
+            "lastPrice": price(last),
+            "prevPrice24h": price(day_open),
+            "highPrice24h": price(high),
+            "lowPrice24h": price(low),
+            "prevPrice1h": price(hour_open),
+            "markPrice": price(mark),
+            "indexPrice": price(listing.index_ticks),
+            "openInterest": size(2 * single),
+            "openInterestValue": fixed(listing.numbers.usdt(2 * single * mark), 2),
+            "turnover24h": fixed(listing.numbers.usdt(turnover), 4),
+            "volume24h": fixed(listing.instrument.quantity(volume), 4),
+            "fundingIntervalHour": str(listing.instrument.funding_interval_min // 60),
+            "fundingCap": str(_CAP),
+            "singleOpenInterest": size(single),
+            "singleOpenInterestValue": fixed(listing.numbers.usdt(single * mark), 2),
+            "nextFundingTime": str(self.next_funding_ms()),
+            "fundingRate": format(self.funding_rate.normalize(), "f"),
+        }
+        for side, name in ((0, "bid1"), (1, "ask1")):
+            prices, sizes = listing.market.top(side, 1)
+            fields[f"{name}Price"] = price(int(prices[0])) if len(prices) else ""
+            fields[f"{name}Size"] = size(int(sizes[0])) if len(sizes) else ""
+        return fields | {"preOpenPrice": "", "preQty": "", "curPreListingPhase": ""}
+
+    def rest(self) -> dict[str, str]:
+        """An element of ``GET /v5/market/tickers``."""
+        fields = self.fields()
+        del fields["tickDirection"]
+        empty = ("predictedDeliveryPrice", "basisRate", "basisRateYear", "deliveryFeeRate", "basis")
+        return fields | dict.fromkeys(empty, "") | {"deliveryTime": "0"}
+
+    def snapshot(self) -> dict[str, Any]:
+        """The first message of a subscription: what the topic has published so far, which the next delta continues."""
+        if not self._sent:
+            self._sent = self.fields()
+        return self._message("snapshot", self._sent)
+
+    def forget(self) -> None:
+        """Nobody is left: the next subscription starts afresh."""
+        self._sent = {}
+
+    def delta(self) -> dict[str, Any] | None:
+        """What has changed since the last message; ``None`` where nothing has."""
+        fields = self.fields()
+        changed = {name: value for name, value in fields.items() if self._sent.get(name) != value}
+        if not changed:
+            return None
+        for name in ("bid1", "ask1"):  # Bybit sends price and size of a side together
+            if f"{name}Price" in changed or f"{name}Size" in changed:
+                changed |= {f"{name}{part}": fields[f"{name}{part}"] for part in ("Price", "Size")}
+        self._sent = fields
+        return self._message("delta", {"symbol": self.listing.symbol} | changed)
+
+    def _message(self, kind: str, fields: dict[str, str]) -> dict[str, Any]:
+        return {
+            "topic": f"tickers.{self.listing.symbol}",
+            "type": kind,
+            "data": fields,
+            "cs": self.listing.seq,
+            "ts": self.listing.market.now_ms,
+        }
+
+    def _statistics(self) -> tuple[int, int, int, int, int, int]:
+        """Open of 24 h ago, high, low, open of 1 h ago, volume, turnover; refreshed once a minute."""
+        now = self.listing.market.now_ms // 60_000
+        if now != self._day_minute:
+            rows = self.listing.candles()
+            rows = rows[rows[:, 0] > now - _DAY_MIN]
+            last = self.listing.last_ticks
+            if len(rows) == 0:
+                self._day = (last, last, last, last, 0, 0)
+            else:
+                hour = rows[rows[:, 0] > now - 60]
+                self._day = (
+                    int(rows[0, 1]), int(rows[:, 2].max()), int(rows[:, 3].min()),
+                    int(hour[0, 1]) if len(hour) else last, int(rows[:, 5].sum()), int(rows[:, 6].sum()),
+                )  # fmt: skip
+            self._day_minute = now
+        opened, high, low, hour_open, volume, turnover = self._day
+        return opened, max(high, self._last), min(low, self._last), hour_open, volume, turnover
