@@ -6,10 +6,11 @@ that approve. It is kept as a folder of plain text and found through the model r
 This room never trains, never looks at outcomes, never sends an order, and never runs code that came with a model.
 """
 
+from council._version import ModelVersionInfo
 from council.bundle import COUNCIL_FILE, SCHEMA, content_hash, load_bundle, save_bundle
 from council.manifest import Manifest, TrainingProfile
 from council.plan import LONG, SHORT, OrderPlan, StrategyParams, make_plan, plan_prices
-from council.registry import ModelVersionInfo, Registry
+from council.registry import Registry
 from council.trees import TreeModel
 from council.voting import Council, Decision, Decisions, Member, MemberVote, count_votes
 

@@ -12,11 +12,11 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from council._mlflow import Connection, Missing
+from council._version import ModelVersionInfo
 from council.bundle import load_bundle
 from council.packaging import describe, package
 from market.errors import BundleError, NoProductionError, RegistryError
@@ -31,38 +31,6 @@ PLACE = "artifacts/council"
 
 _FOLDER = "council"
 _BATCH = 100
-
-
-@dataclass(frozen=True, slots=True)
-class ModelVersionInfo:
-    """A registered version.
-
-    Attributes
-    ----------
-    name, version
-        Which one.
-    tags
-        As in the registry.
-    run_id
-        The run that registered it.
-    gate_passed
-        The gate's verdict, by the tag that people see; ``False`` where there is none.
-    content_hash
-        Of the bundle; empty where no tag tells it.
-    description
-        Markdown.
-    created_ms
-        When it was registered, UTC.
-    """
-
-    name: str
-    version: int
-    tags: Mapping[str, str]
-    run_id: str
-    gate_passed: bool
-    content_hash: str
-    description: str = field(default="", repr=False)
-    created_ms: int = -1
 
 
 class Registry:
@@ -223,7 +191,7 @@ class Registry:
         RegistryUnavailable
             The registry is down.
         """
-        return _info(self._version(name, version))
+        return ModelVersionInfo.of(self._version(name, version))
 
     def versions(self, name: str) -> list[ModelVersionInfo]:
         """All versions, oldest first; empty where nothing is registered under the name.
@@ -243,7 +211,31 @@ class Registry:
                 page = client.search_model_versions(f"name='{name}'", max_results=_BATCH, page_token=token)
                 found.extend(page)
                 token = page.token or ""
-        return sorted(map(_info, found), key=lambda info: info.version)
+        return sorted(map(ModelVersionInfo.of, found), key=lambda info: info.version)
+
+    def newest_name(self, prefix: str) -> str:
+        """The registered model, among those whose name begins with `prefix`, that has the newest version.
+
+        Raises
+        ------
+        RegistryError
+            There is none.
+        RegistryUnavailable
+            The registry is down.
+        """
+        models = []
+        if self._connection.exists():
+            with self._connection.calls():
+                models = list(self._connection.client.search_registered_models(f"name LIKE '{prefix}%'"))
+        newest = [
+            (max(info.creation_timestamp for info in m.latest_versions), m.name) for m in models if m.latest_versions
+        ]
+        if not newest:
+            raise RegistryError(
+                f"no council is registered at {self.uri}", advice="Train one first: purplesky train --symbol SYMBOL"
+            )
+        name: str = max(newest)[1]
+        return name
 
     def fetch(self, name: str, version: int, cache: Path) -> Path:
         """Bring a version's bundle into a cache.
@@ -270,7 +262,7 @@ class Registry:
             The registry is down.
         """
         found = self._version(name, version)
-        expected = _info(found).content_hash
+        expected = ModelVersionInfo.of(found).content_hash
         if expected and (here := cached(cache, expected)):
             return here
         cache.mkdir(parents=True, exist_ok=True)
@@ -379,17 +371,3 @@ def cached(cache: Path, content_hash: str) -> Path | None:
     except BundleError:
         return None
     return folder if manifest is not None and manifest.content_hash == content_hash else None
-
-
-def _info(version: ModelVersion) -> ModelVersionInfo:
-    tags = dict(version.tags)
-    return ModelVersionInfo(
-        name=version.name,
-        version=int(version.version),
-        tags=tags,
-        run_id=version.run_id or "",
-        gate_passed=tags.get("gate") == "passed",
-        content_hash=tags.get("content_hash", ""),
-        description=version.description or "",
-        created_ms=int(version.creation_timestamp),
-    )

@@ -59,6 +59,19 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_the_newest_model_of_all(local: Registry, name: str, bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="no council is registered at"):
+        local.newest_name("nobody-")
+    with pytest.raises(RegistryError, match="purplesky train"):
+        Registry(f"sqlite:///{tmp_path}/none.db", tmp_path).newest_name("council-")
+    local.register(name, bundle)
+    other = f"{name}-other"
+    local.register(other, bundle)
+    assert local.newest_name("council-") == other
+    local.register(name, bundle)
+    assert local.newest_name("council-") == name
+
+
 def stage(registry: Registry, name: str, version: int, to: str) -> None:
     """The old button of the UI."""
     with warnings.catch_warnings():
