@@ -27,7 +27,7 @@ def _concerns_plans(sides, price, taker):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _reaches_plans(sides, keys, side):  # type: ignore[no-untyped-def]
-    """Whether the book crosses an entry of `side`, or brings one of unknown queue into sight."""
+    """Whether the book crosses an entry of `side`, or brings one that was out of sight into it."""
     begin = sides[side, lay.BEGIN]
     uncovers = begin < sides[side, lay.END] and keys[side, begin] <= sides[side, lay.HIDDEN_KEY]
     return uncovers or crossed(keys, sides, side, sides[side, lay.HOT])
@@ -79,7 +79,7 @@ def _reindex(world):  # type: ignore[no-untyped-def]
         if plan.stage == lay.RESTING:
             sides[side, lay.HOT] = max(sides[side, lay.HOT], plan.key)
             world.watch[side, plan.key % lay.WATCH] = True
-            if plan.queue == lay.HIDDEN:
+            if plan.unseen:
                 sides[side, lay.HIDDEN_KEY] = max(sides[side, lay.HIDDEN_KEY], plan.key)
         if plan.retry:
             state[lay.RETRY] = 1
@@ -150,6 +150,7 @@ def _arrive(world, index):  # type: ignore[no-untyped-def]
         return
     plan.stage = lay.RESTING
     plan.queue = displayed(world, plan.side, plan.key)
+    plan.unseen = plan.queue == lay.HIDDEN
     _write(world, index, lay.LOG_ACCEPTED, 0, 0, lay.NONE)
 
 
@@ -301,10 +302,10 @@ def _on_message_end(world):  # type: ignore[no-untyped-def]
                 _fill(world, index, plan.left)
                 continue
             shown = displayed(world, side, plan.key)
-            if shown < plan.queue:
-                if plan.queue == lay.HIDDEN:
-                    state[lay.CHANGED] = 1
-                plan.queue = shown
+            plan.queue = min(plan.queue, shown)
+            if plan.unseen != (shown == lay.HIDDEN):
+                plan.unseen = 1 - plan.unseen
+                state[lay.CHANGED] = 1
     state[lay.TOUCHED] = 0
     if state[lay.RETRY]:
         for i in range(state[lay.ACTIVE]):

@@ -39,7 +39,7 @@ WATCH = 1024
 #: What was asked for (stop and target are keys too); when things arrive, are sent, take effect; how far it has come.
 _ASKED = ("decide", "side", "key", "stop", "target", "size", "hold")
 _TIMES = ("arrive", "cancel_command", "hold_command", "cancel_due", "exit_due")
-_STOOD = ("stage", "reason", "retry", "queue", "left", "filled", "entry_value", "exited", "exit_value")
+_STOOD = ("stage", "reason", "retry", "queue", "unseen", "left", "filled", "entry_value", "exited", "exit_value")
 _ENDED = ("entry_ms", "exit_ms", "end_ms", "status")
 
 #: A plan as the kernel keeps it.
