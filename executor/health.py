@@ -82,17 +82,13 @@ class Drift:
 
 
 def _bins(profile: TrainingProfile, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
-    """Inner edges and shares; equal quantiles are one edge, so that a constant feature has few, honest bins."""
+    """Inner edges and shares; ``None`` for a feature with ties, whose quantiles do not say where its mass lies."""
     quantiles = np.array(profile.quantiles.get(name, ()))
     if not quantiles.size:
         return None
     probabilities = np.array(profile.probabilities)
     inner = (probabilities >= 0.1) & (probabilities <= 0.9)
     edges = quantiles[inner]
-    last = np.append(edges[1:] != edges[:-1], True)
-    if not inner.any() or edges[0] == edges[-1]:
+    if not inner.any() or (np.diff(edges) <= 0).any():
         return None
-    # `side="right"` puts a value on an edge above it, so an edge that repeats keeps the smallest probability below it.
-    first = np.insert(edges[1:] != edges[:-1], 0, True)
-    shares = np.diff(np.concatenate([[0.0], probabilities[inner][first], [1.0]]))
-    return edges[last], shares
+    return edges, np.diff(np.concatenate([[0.0], probabilities[inner], [1.0]]))

@@ -243,6 +243,10 @@ class Journal:
                 self._db.execute("UPDATE commands SET taken_ns = ? WHERE id <= ?", [time.time_ns(), rows[-1][0]])
         return [name for _, name in rows]
 
+    def query(self, sql: str) -> list[tuple[object, ...]]:
+        """Rows of a reading statement."""
+        return self._db.execute(sql).fetchall()
+
 
 class _Transaction:
     """All or nothing, with SQLite's errors as ours."""
