@@ -193,15 +193,17 @@ def _read_columns(data: bytes, instrument: Instrument) -> TradeColumns | None:
 
 def _times(seconds: pa.Decimal128Array) -> NDArray[np.int64]:
     """Microseconds are the low halves of the array's 128-bit numbers."""
-    words: NDArray[np.int64] = np.frombuffer(seconds.buffers()[1], np.int64)[2 * seconds.offset :: 2]
-    return words[: len(seconds)] // 1000
+    words = np.frombuffer(seconds.buffers()[1], np.int64).reshape(-1, 2)[:, 0]
+    milliseconds: NDArray[np.int64] = words[seconds.offset : seconds.offset + len(seconds)] // 1000
+    return milliseconds
 
 
 def _mapped(column: pa.ChunkedArray, convert: Callable[[str], int]) -> NDArray[np.int64]:
     """Convert each distinct string once."""
     encoded = column.combine_chunks().dictionary_encode()
     values = np.array([convert(text) for text in encoded.dictionary.to_pylist()], np.int64)
-    return values[encoded.indices.to_numpy()]
+    rows: NDArray[np.int64] = encoded.indices.to_numpy()
+    return values[rows]
 
 
 def _read_rows(path: Path, data: bytes, instrument: Instrument) -> TradeColumns:

@@ -27,7 +27,7 @@ _ASKS = np.frombuffer(b',"a":[', np.uint8)
 _UPDATE = np.frombuffer(b',"u":', np.uint8)
 _SEQ = np.frombuffer(b',"seq":', np.uint8)
 _CTS = np.frombuffer(b'},"cts":', np.uint8)
-_QUOTE, _COMMA, _DOT, _OPEN, _CLOSE, _BRACE, _NEWLINE = (ord(char) for char in '",.[]}\n')
+_QUOTE, _COMMA, _DOT, _OPEN, _CLOSE, _BRACE, _RETURN, _NEWLINE = (ord(char) for char in '",.[]}\r\n')
 _MOST_DIGITS = 18
 
 
@@ -142,6 +142,8 @@ def _line(data, position, symbol, units, head, row, price, size, side):  # type:
     if position < 0 or position >= len(data) or data[position] != _BRACE:
         return first, -1
     position += 1
+    if position < len(data) and data[position] == _RETURN:
+        position += 1
     if position < len(data):
         if data[position] != _NEWLINE:
             return first, -1
