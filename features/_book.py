@@ -239,11 +239,13 @@ def refresh(ints, floats, ladder, bits, far_keys, far_sizes, levels):  # type: i
         return
     bid, ask = -ints[BEST], ints[BEST + 1]
     double_mid = bid + ask
+    # Not literals, for which Numba would compile the walk twice.
+    bids, asks = np.int64(0), np.int64(1)
     b1, b5, b10, b50, b, size_b, depth_b, squared_b, first_b, last_b = _walk(
-        ints, ladder, bits, far_keys, far_sizes, 0, levels, double_mid
+        ints, ladder, bits, far_keys, far_sizes, bids, levels, double_mid
     )
     a1, a5, a10, a50, a, size_a, depth_a, squared_a, first_a, last_a = _walk(
-        ints, ladder, bits, far_keys, far_sizes, 1, levels, -double_mid
+        ints, ladder, bits, far_keys, far_sizes, asks, levels, -double_mid
     )
     bps = 1e4 / double_mid  # half ticks to bps of the mid
 

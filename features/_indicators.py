@@ -24,9 +24,14 @@ BOLLINGER = 20
 CLOSE, RETURN, VOLUME, TRADES, BUY_RATIO, LOG_DEPTH, DEPTH_RATIO = 0, 1, 2, 3, 4, 5, 6
 SERIES = 7
 
-# --- smoothed values: (period, weight of one input, largest weight of an input after unknown bars) ----------
+# --- smoothed values ----------
 EMA_9, EMA_21, EMA_50, ATR, GAIN, LOSS = 0, 1, 2, 3, 4, 5
 SMOOTHED = 6
+_PERIOD = np.array([9, 21, 50, 14, 14, 14])
+_WEIGHT = np.array([2 / 10, 2 / 22, 2 / 51, 1 / 14, 1 / 14, 1 / 14])
+# The largest weight of an input after unknown bars. ATR, gain and loss are averages of what one bar did: after an
+# outage one bar must never stand for them alone.
+_MOST = np.array([1.0, 1.0, 1.0, 0.5, 0.5, 0.5])
 
 # --- ints: the state ----------------------------------------------------------------------------------------
 AGE = 0  # bars since the first valid one after a reset, that one included; 0 before
@@ -37,8 +42,10 @@ LONG_SUMS = SHORT_SUMS + 3  # and of the last 24 h
 INTS = LONG_SUMS + 3
 
 # --- floats: the state --------------------------------------------------------------------------------------
-PREVIOUS_CLOSE = SMOOTHED  # after SMOOTHED values; NaN when the bar before is unknown
-FLOATS = SMOOTHED + 1
+INPUT = SMOOTHED  # after the smoothed values as they are kept: their inputs at the current bar
+OUTPUT = 2 * SMOOTHED  # and what they show: NaN until warm
+PREVIOUS_CLOSE = 3 * SMOOTHED  # NaN when the bar before is unknown
+FLOATS = PREVIOUS_CLOSE + 1
 
 # --- values: columns, in the order of features.catalogue ----------------------------------------------------
 LEVEL_METRICS = 15  # metrics with mean, standard deviation and last value as they are
@@ -64,24 +71,26 @@ VALUES = TAKER_BUY + 16
 
 
 @raw.helper
-def _smooth(ints, floats, which, period, weight, most, value):  # type: ignore[no-untyped-def]
-    """Exponential smoothing, seeded by the mean of the first `period` inputs; NaN until then.
+def _smooth(ints, floats):  # type: ignore[no-untyped-def]
+    """Exponential smoothing of all inputs, seeded by the mean of the first ones; NaN until then.
 
-    An input after k unknown bars weighs 1 - (1 - weight)^(k + 1), at most `most`: an outage counts as the time it took.
+    An input after k unknown bars weighs 1 - (1 - weight)^(k + 1): an outage counts as the time it took.
     """
-    count = ints[COUNTS + which]
-    if math.isnan(value):
-        ints[SKIPPED + which] += 1
-    elif count < period:
-        floats[which] += (value - floats[which]) / (count + 1)
-        ints[COUNTS + which] = count + 1
-        ints[SKIPPED + which] = 0
-    else:
-        skipped = ints[SKIPPED + which]
-        share = weight if skipped == 0 else max(weight, min(most, 1.0 - (1.0 - weight) ** (skipped + 1)))
-        floats[which] += share * (value - floats[which])
-        ints[SKIPPED + which] = 0
-    return floats[which] if ints[COUNTS + which] >= period else np.nan
+    for j in range(SMOOTHED):
+        value, count, skipped = floats[INPUT + j], ints[COUNTS + j], ints[SKIPPED + j]
+        if math.isnan(value):
+            ints[SKIPPED + j] += 1
+        else:
+            if count < _PERIOD[j]:
+                share = 1.0 / (count + 1)
+                ints[COUNTS + j] = count + 1
+            elif skipped == 0:
+                share = _WEIGHT[j]
+            else:
+                share = max(_WEIGHT[j], min(_MOST[j], 1.0 - (1.0 - _WEIGHT[j]) ** (skipped + 1)))
+            floats[j] += share * (value - floats[j])
+            ints[SKIPPED + j] = 0
+        floats[OUTPUT + j] = floats[j] if ints[COUNTS + j] >= _PERIOD[j] else np.nan
 
 
 @raw.helper
@@ -113,8 +122,8 @@ def _moments(series, at, window, age):  # type: ignore[no-untyped-def]
 
 
 @raw.helper
-def _z(series, at, age):  # type: ignore[no-untyped-def]
-    mean, std = _moments(series, at, LONG, age)
+def _z(series, at, window, age):  # type: ignore[no-untyped-def]
+    mean, std = _moments(series, at, window, age)
     return (series[at] - mean) / std if std > 0.0 else np.nan
 
 
@@ -155,6 +164,84 @@ def _reset(ints, floats, ring, turnover):  # type: ignore[no-untyped-def]
     turnover[:] = 0
 
 
+@raw.helper
+def _remember(  # type: ignore[no-untyped-def]
+    row, book, valid, ints, floats, ring, turnover, short_window, long_window
+):
+    """Take in one raw bar; what is not valid is unknown, yet takes its time."""
+    slot, wide = ints[AGE] % LONG, ints[AGE] % turnover.shape[1]
+    ints[AGE] += 1
+    close = np.float64(row[raw.RAW_CLOSE]) if valid and row[raw.RAW_CLOSE] > 0 else np.nan
+    high, low = np.float64(row[raw.RAW_HIGH]), np.float64(row[raw.RAW_LOW])
+    before = floats[PREVIOUS_CLOSE]
+    floats[PREVIOUS_CLOSE] = close
+    if not math.isnan(before):
+        high, low = max(high, before), min(low, before)
+    change = close - before
+    known = 1 if valid else 0
+    volume, turned = known * row[raw.RAW_VOLUME], known * row[raw.RAW_TURNOVER]
+
+    ring[CLOSE, slot] = close
+    ring[RETURN, slot] = math.log(close / before)
+    ring[VOLUME, slot] = row[raw.RAW_VOLUME] if valid else np.nan
+    ring[TRADES, slot] = row[raw.RAW_TRADES] if valid else np.nan
+    ring[BUY_RATIO, slot] = row[raw.RAW_BUY_VOLUME] / volume if volume > 0 else np.nan
+    ring[LOG_DEPTH, slot] = book[raw.LOG_DEPTH] if valid else np.nan
+    ring[DEPTH_RATIO, slot] = book[raw.DEPTH_LOG_RATIO] if valid else np.nan
+    _turn(ints, turnover, SHORT_SUMS, wide, short_window, volume, turned, known)
+    _turn(ints, turnover, LONG_SUMS, wide, long_window, volume, turned, known)
+    turnover[0, wide], turnover[1, wide], turnover[2, wide] = volume, turned, known
+
+    floats[INPUT + EMA_9] = floats[INPUT + EMA_21] = floats[INPUT + EMA_50] = close
+    floats[INPUT + ATR] = np.nan if math.isnan(close) else high - low
+    floats[INPUT + GAIN] = np.nan if math.isnan(change) else max(change, 0.0)
+    floats[INPUT + LOSS] = np.nan if math.isnan(change) else max(-change, 0.0)
+    _smooth(ints, floats)
+
+
+@raw.helper
+def _show(  # type: ignore[no-untyped-def]
+    row, book, ints, floats, ring, short_window, long_window, out
+):
+    """Write the values of a valid bar, after it was taken in."""
+    age = ints[AGE]
+    slot = (age - 1) % LONG
+    # Not literals, for which Numba would compile the helpers once more each.
+    short, long, bands = np.int64(SHORT), np.int64(LONG), np.int64(BOLLINGER)
+    close, volume = ring[CLOSE, slot], row[raw.RAW_VOLUME]
+    for j in range(LEVEL_METRICS):
+        for part in range(3):
+            out[3 * j + part] = book[part * raw.METRICS + j]
+    out[DEPTH_Z] = _z(ring[LOG_DEPTH], slot, long, age)
+    out[DEPTH_STD] = book[raw.METRICS + raw.LOG_DEPTH]
+    out[DEPTH_LAST] = book[2 * raw.METRICS + raw.LOG_DEPTH] - book[raw.LOG_DEPTH]
+    for part in range(4):
+        out[FLOW + part] = book[raw.RAW_FLOW_MEAN + part]
+    out[TAKER_BUY] = ring[BUY_RATIO, slot]
+    out[TAKER_BUY_Z] = _z(ring[BUY_RATIO], slot, long, age)
+    out[VOLUME_Z] = _z(ring[VOLUME], slot, long, age)
+    out[TRADE_COUNT_Z] = _z(ring[TRADES], slot, long, age)
+    out[VWAP_4H] = _vwap_distance(ints, SHORT_SUMS, short_window, close)
+    out[VWAP_24H] = _vwap_distance(ints, LONG_SUMS, long_window, close)
+    out[ATR_BPS] = 1e4 * floats[OUTPUT + ATR] / close
+    for j in range(3):
+        ema = floats[OUTPUT + EMA_9 + j]
+        out[EMA_DISTANCE + j] = 1e4 * (close - ema) / ema
+    gain, loss = floats[OUTPUT + GAIN], floats[OUTPUT + LOSS]
+    if gain + loss > 0.0:
+        out[RSI] = 100.0 * gain / (gain + loss)
+    mean, std = _moments(ring[CLOSE], slot, bands, age)
+    if std > 0.0:
+        out[BOLLINGER_B] = (close - (mean - 2.0 * std)) / (4.0 * std)
+    recent, _ = _moments(ring[VOLUME], slot, short, age)
+    usual, _ = _moments(ring[VOLUME], slot, long, age)
+    out[VOLUME_REGIME] = _log_ratio(recent, usual)
+    out[VOLATILITY_REGIME] = _log_ratio(_rms(ring[RETURN], slot, short, age), _rms(ring[RETURN], slot, long, age))
+    out[DIVERGENCE] = _z(ring[RETURN], slot, long, age) - _z(ring[DEPTH_RATIO], slot, long, age)
+    depth = math.exp(book[raw.LOG_DEPTH])
+    out[DOMINANCE] = depth / (depth + volume)
+
+
 def _compile(sources: str):  # type: ignore[no-untyped-def]
     @njit(cache=True, error_model="numpy", _nrt=False)
     def run(  # type: ignore[no-untyped-def]
@@ -163,88 +250,16 @@ def _compile(sources: str):  # type: ignore[no-untyped-def]
         sources  # noqa: B018 - part of the cache's key, see source_stamp
         for n in range(len(raw_ints)):
             row, book, out = raw_ints[n], raw_floats[n], values[n]
-            if row[raw.RAW_RESET] == 1:
-                _reset(ints, floats, ring, turnover)
             valid = row[raw.RAW_SUSPECT] == 0
             out[:] = np.nan
             atr[n] = np.nan
-            if not valid and ints[AGE] == 0:
-                continue
-            slot, wide = ints[AGE] % LONG, ints[AGE] % turnover.shape[1]
-            ints[AGE] += 1
-            age = ints[AGE]
-
-            close = np.float64(row[raw.RAW_CLOSE]) if valid and row[raw.RAW_CLOSE] > 0 else np.nan
-            high, low = np.float64(row[raw.RAW_HIGH]), np.float64(row[raw.RAW_LOW])
-            before = floats[PREVIOUS_CLOSE]
-            floats[PREVIOUS_CLOSE] = close
-            change = close - before
-            spread_high = high if math.isnan(before) else max(high, before)
-            spread_low = low if math.isnan(before) else min(low, before)
-            true_range = np.nan if math.isnan(close) else spread_high - spread_low
-            known = 1 if valid else 0
-            volume = row[raw.RAW_VOLUME] if valid else 0
-            turned = row[raw.RAW_TURNOVER] if valid else 0
-            bought = np.nan
-            if volume > 0:
-                bought = row[raw.RAW_BUY_VOLUME] / volume
-
-            ring[CLOSE, slot] = close
-            ring[RETURN, slot] = math.log(close / before)
-            ring[VOLUME, slot] = volume if valid else np.nan
-            ring[TRADES, slot] = row[raw.RAW_TRADES] if valid else np.nan
-            ring[BUY_RATIO, slot] = bought
-            ring[LOG_DEPTH, slot] = book[raw.LOG_DEPTH] if valid else np.nan
-            ring[DEPTH_RATIO, slot] = book[raw.DEPTH_LOG_RATIO] if valid else np.nan
-            _turn(ints, turnover, SHORT_SUMS, wide, short_window, volume, turned, known)
-            _turn(ints, turnover, LONG_SUMS, wide, long_window, volume, turned, known)
-            turnover[0, wide] = volume
-            turnover[1, wide] = turned
-            turnover[2, wide] = known
-
-            ema_9 = _smooth(ints, floats, EMA_9, 9, 2.0 / 10.0, 1.0, close)
-            ema_21 = _smooth(ints, floats, EMA_21, 21, 2.0 / 22.0, 1.0, close)
-            ema_50 = _smooth(ints, floats, EMA_50, 50, 2.0 / 51.0, 1.0, close)
-            # Averages of what one bar did: after an outage one bar must never stand for them alone.
-            average = _smooth(ints, floats, ATR, 14, 1.0 / 14.0, 0.5, true_range)
-            gain = _smooth(ints, floats, GAIN, 14, 1.0 / 14.0, 0.5, max(change, 0.0) if change == change else np.nan)
-            loss = _smooth(ints, floats, LOSS, 14, 1.0 / 14.0, 0.5, max(-change, 0.0) if change == change else np.nan)
-            if not valid:
-                continue
-
-            atr[n] = average
-            for j in range(LEVEL_METRICS):
-                for part in range(3):
-                    out[3 * j + part] = book[part * raw.METRICS + j]
-            out[DEPTH_Z] = _z(ring[LOG_DEPTH], slot, age)
-            out[DEPTH_STD] = book[raw.METRICS + raw.LOG_DEPTH]
-            out[DEPTH_LAST] = book[2 * raw.METRICS + raw.LOG_DEPTH] - book[raw.LOG_DEPTH]
-            for part in range(4):
-                out[FLOW + part] = book[raw.RAW_FLOW_MEAN + part]
-            out[TAKER_BUY] = bought
-            out[TAKER_BUY_Z] = _z(ring[BUY_RATIO], slot, age)
-            out[VOLUME_Z] = _z(ring[VOLUME], slot, age)
-            out[TRADE_COUNT_Z] = _z(ring[TRADES], slot, age)
-            out[VWAP_4H] = _vwap_distance(ints, SHORT_SUMS, short_window, close)
-            out[VWAP_24H] = _vwap_distance(ints, LONG_SUMS, long_window, close)
-            out[ATR_BPS] = 1e4 * average / close
-            out[EMA_DISTANCE] = 1e4 * (close - ema_9) / ema_9
-            out[EMA_DISTANCE + 1] = 1e4 * (close - ema_21) / ema_21
-            out[EMA_DISTANCE + 2] = 1e4 * (close - ema_50) / ema_50
-            if gain + loss > 0.0:
-                out[RSI] = 100.0 * gain / (gain + loss)
-            mean, std = _moments(ring[CLOSE], slot, BOLLINGER, age)
-            if std > 0.0:
-                out[BOLLINGER_B] = (close - (mean - 2.0 * std)) / (4.0 * std)
-            short, _ = _moments(ring[VOLUME], slot, SHORT, age)
-            long, _ = _moments(ring[VOLUME], slot, LONG, age)
-            out[VOLUME_REGIME] = _log_ratio(short, long)
-            out[VOLATILITY_REGIME] = _log_ratio(
-                _rms(ring[RETURN], slot, SHORT, age), _rms(ring[RETURN], slot, LONG, age)
-            )
-            out[DIVERGENCE] = _z(ring[RETURN], slot, age) - _z(ring[DEPTH_RATIO], slot, age)
-            depth = math.exp(book[raw.LOG_DEPTH])
-            out[DOMINANCE] = depth / (depth + volume)
+            if row[raw.RAW_RESET] == 1:
+                _reset(ints, floats, ring, turnover)
+            if valid or ints[AGE] > 0:
+                _remember(row, book, valid, ints, floats, ring, turnover, short_window, long_window)
+            if valid:
+                atr[n] = floats[OUTPUT + ATR]
+                _show(row, book, ints, floats, ring, short_window, long_window, out)
 
     return run
 
