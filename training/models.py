@@ -27,22 +27,32 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class BoosterParams:
-    """What a trial tunes of LightGBM; names and meanings are LightGBM's."""
+    """What a trial tunes of LightGBM; names and meanings are LightGBM's but for one.
+
+    Attributes
+    ----------
+    min_child_share
+        LightGBM's ``min_child_samples`` as a share of the labels, so that one search space suits a day and a year.
+    rounds
+        Number of trees.
+    """
 
     num_leaves: int
     learning_rate: float
     rounds: int
-    min_child_samples: int
+    min_child_share: float
     feature_fraction: float
     bagging_fraction: float
     lambda_l2: float
 
-    def to_lightgbm(self, seed: int) -> dict[str, Any]:
-        """Parameters of a deterministic fit on one thread."""
+    def to_lightgbm(self, labels: int, seed: int) -> dict[str, Any]:
+        """Parameters of a deterministic fit to `labels` labels on one thread."""
         values = asdict(self)
         del values["rounds"]
+        smallest_leaf = max(5, round(values.pop("min_child_share") * labels))
         return {
             **values,
+            "min_child_samples": smallest_leaf,
             "objective": "binary",
             "bagging_freq": 1 if self.bagging_fraction < 1 else 0,
             # At most 63 bins: coarse enough for a few hundred noisy labels, and half the time of 255.
@@ -91,7 +101,7 @@ def fit(lesson: Lesson, train: Ints, params: BoosterParams, seed: int) -> lgb.Bo
     labels = wins(lesson.outcomes.net_return[rows])
     if len(rows) < MIN_LABELS or min(labels.sum(), len(labels) - labels.sum()) < MIN_CLASS:
         return None
-    settings = params.to_lightgbm(seed)
+    settings = params.to_lightgbm(len(rows), seed)
     data = lgb.Dataset(
         lesson.values[rows],
         labels,

@@ -152,7 +152,7 @@ def effective_trials(returns: ArrayLike) -> float:
     correlation = np.corrcoef(matrix, rowvar=False)
     mean = float((correlation.sum() - count) / (count * (count - 1)))
     mean = min(max(mean, 0.0), 1.0)
-    return mean + (1.0 - mean) * count
+    return float(mean + (1.0 - mean) * count)
 
 
 def backtest_overfitting(returns: ArrayLike, blocks: int = 16) -> float:

@@ -1,8 +1,8 @@
 """The study: Optuna tunes strategy parameters, boosters and thresholds together under combinatorial purged splits.
 
 A trial's score is ``√n × (mean - ½ standard deviation)`` of the Sharpe ratios (per bar, after fees) of its n-bar
-backtest paths: roughly a t-statistic of the mean return, lowered where the paths disagree. The paths are out of fold and
-hold one plan at a time.
+backtest paths: roughly a t-statistic of the mean return, lowered where the paths disagree. The paths are out of fold
+and hold one plan at a time.
 
 Every share of bars that a threshold lets through is a configuration of its own. All of them count as trials in the
 deflated Sharpe ratio and in the probability of backtest overfitting, the losing ones and those without trades too.
@@ -140,7 +140,7 @@ def run_study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     journal.parent.mkdir(parents=True, exist_ok=True)
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(4, min(10, trials // 3)))
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(max(trials // 2, 4), 20))
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize", sampler=sampler)
     started = time.perf_counter()
     tried: list[Configuration] = []
@@ -182,22 +182,22 @@ def draw_strategy(trial: optuna.Trial) -> StrategyParams:
     return StrategyParams(
         offset_atr=trial.suggest_categorical("offset_atr", [0.05, 0.1, 0.2, 0.35]),
         stop_atr=trial.suggest_categorical("stop_atr", [1.5, 2.0, 3.0, 4.0]),
-        target_atr=trial.suggest_categorical("target_atr", [1.5, 2.0, 3.0, 4.0]),
-        tif_bars=trial.suggest_categorical("tif_bars", [1, 2, 3]),
-        hold_bars=trial.suggest_categorical("hold_bars", [5, 8, 12]),
+        target_atr=trial.suggest_categorical("target_atr", [2.0, 3.0, 4.0, 6.0]),
+        tif_bars=trial.suggest_int("tif_bars", 1, 3),
+        hold_bars=trial.suggest_int("hold_bars", 4, 16, step=4),
     )
 
 
 def draw_booster(trial: optuna.Trial) -> BoosterParams:
-    """LightGBM parameters of a trial: small trees and strong shrinkage, as a few hundred noisy labels want."""
+    """LightGBM parameters of a trial: small trees and strong shrinkage, as few and noisy labels want."""
     return BoosterParams(
-        num_leaves=trial.suggest_int("num_leaves", 3, 15),
-        learning_rate=trial.suggest_float("learning_rate", 0.02, 0.15, log=True),
-        rounds=trial.suggest_int("rounds", 20, 80, step=10),
-        min_child_samples=trial.suggest_int("min_child_samples", 10, 60, step=5),
-        feature_fraction=trial.suggest_float("feature_fraction", 0.2, 0.8, step=0.1),
-        bagging_fraction=trial.suggest_float("bagging_fraction", 0.6, 1.0, step=0.1),
-        lambda_l2=trial.suggest_float("lambda_l2", 0.1, 30.0, log=True),
+        num_leaves=trial.suggest_int("num_leaves", 3, 8),
+        learning_rate=trial.suggest_float("learning_rate", 0.02, 0.08, log=True),
+        rounds=trial.suggest_int("rounds", 20, 60, step=10),
+        min_child_share=trial.suggest_float("min_child_share", 0.05, 0.2, log=True),
+        feature_fraction=trial.suggest_float("feature_fraction", 0.1, 0.4, step=0.1),
+        bagging_fraction=trial.suggest_float("bagging_fraction", 0.5, 0.8, step=0.1),
+        lambda_l2=trial.suggest_float("lambda_l2", 1.0, 30.0, log=True),
     )
 
 
