@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -27,13 +28,29 @@ class Bar:
     bid: int = -1
     ask: int = -1
 
-    @property
+    @cached_property
     def prices(self) -> list[int]:
         return [price for _, price, _ in self.trades] or [self.standing]
 
-    @property
+    @cached_property
     def volume(self) -> int:
         return sum(size for _, _, size in self.trades)
+
+    @cached_property
+    def turnover(self) -> int:
+        return sum(price * size for _, price, size in self.trades)
+
+    @cached_property
+    def bought(self) -> float:
+        return sum(size for side, _, size in self.trades if side == BID) / self.volume if self.volume else NAN
+
+    @cached_property
+    def depth(self) -> float:
+        return weighted(self, "depth")[0]
+
+    @cached_property
+    def depth_ratio(self) -> float:
+        return weighted(self, "depth_log_ratio")[0]
 
 
 def side_shape(levels: list[tuple[float, int]]) -> tuple[float, float, float]:
@@ -255,7 +272,7 @@ def vwap_distance(bars: list[Bar], hours: int, timeframe_ms: int) -> float:
     volume = sum(bar.volume for bar in known)
     if len(recent) < window or len(known) < 0.75 * window or not volume:
         return NAN
-    vwap = sum(price * size for bar in known for _, price, size in bar.trades) / volume
+    vwap = sum(bar.turnover for bar in known) / volume
     return 1e4 * (bars[-1].prices[-1] / vwap - 1)
 
 
@@ -266,16 +283,14 @@ def bar_values(bars: list[Bar], timeframe_ms: int) -> dict[str, float]:
     returns = [math.log(c / b) for c, b in zip(close, before)]
     volume = [float(bar.volume) if bar.valid else NAN for bar in bars]
     count = [float(len(bar.trades)) if bar.valid else NAN for bar in bars]
-    bought = [
-        sum(q for side, _, q in bar.trades if side == BID) / bar.volume if bar.valid and bar.volume else NAN
-        for bar in bars
-    ]
-    depth = [weighted(bar, "depth")[0] if bar.valid else NAN for bar in bars]
-    ratio = [weighted(bar, "depth_log_ratio")[0] if bar.valid else NAN for bar in bars]
+    bought = [bar.bought if bar.valid else NAN for bar in bars]
+    depth = [bar.depth if bar.valid else NAN for bar in bars]
+    ratio = [bar.depth_ratio if bar.valid else NAN for bar in bars]
     ranges = []
     for bar, c, b in zip(bars, close, before):
         top, bottom = float(max(bar.prices)), float(min(bar.prices))
-        ranges.append(NAN if math.isnan(c) else np.nanmax([top, b]) - np.nanmin([bottom, b]))
+        spread = top - bottom if math.isnan(b) else max(top, b) - min(bottom, b)
+        ranges.append(NAN if math.isnan(c) else spread)
     atr = smooth(ranges, 14, 1 / 14, 0.5)
     values = {
         "atr": atr,

@@ -1,0 +1,128 @@
+"""Bars on disk are what was built, or are built again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from features import Bars, FeatureEngine, FeatureStore, build, feature_names, spec_hash, timeframe_label
+from market.errors import DataError
+from market.events import EventBatch
+from tests.features._streams import random_market
+
+
+class Lake:
+    """Counts how often it is read."""
+
+    def __init__(self) -> None:
+        self.events = random_market(4, 400)
+        self.reads = 0
+
+    def open(self) -> Iterator[EventBatch]:
+        self.reads += 1
+        return self.events.chunks(500)
+
+    def bars(self, store: FeatureStore, fingerprint: str = "f" * 64, levels: int = 50) -> Bars:
+        return store.get_or_build(fingerprint, "BTCUSDT", 10_000, levels, 60_000, self.open)
+
+
+@pytest.fixture
+def lake() -> Lake:
+    return Lake()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    return FeatureStore(tmp_path / "features")
+
+
+def test_built_once_then_read_to_the_bit(lake: Lake, store: FeatureStore) -> None:
+    built = lake.bars(store)
+    assert len(built)
+    assert built.equals(build([lake.events], 10_000, 50))
+    assert lake.bars(store).equals(built)
+    assert lake.reads == 1
+
+
+def test_another_lake_or_level_count_is_another_file(lake: Lake, store: FeatureStore) -> None:
+    lake.bars(store)
+    lake.bars(store, fingerprint="a" * 64)
+    lake.bars(store, levels=10)
+    assert lake.reads == 3
+    assert len(list(store.root.rglob("*.parquet"))) == 3
+
+
+def test_a_fingerprint_that_only_starts_the_same_is_built_again(lake: Lake, store: FeatureStore) -> None:
+    lake.bars(store, fingerprint="f" * 64)
+    lake.bars(store, fingerprint="f" * 32 + "0" * 32)
+    assert lake.reads == 2
+
+
+def test_the_path_says_what_it_is(store: FeatureStore) -> None:
+    path = store.path("0123456789abcdef" * 4, "BTCUSDT", 300_000, 50, 60_000)
+    assert path.relative_to(store.root).as_posix() == (
+        f"symbol=BTCUSDT/timeframe=5m/{spec_hash(300_000, 50, 60_000)[:16]}-0123456789abcdef.parquet"
+    )
+    assert [timeframe_label(ms) for ms in (250, 5_000, 60_000, 14_400_000)] == ["250ms", "5s", "1m", "4h"]
+
+
+def test_a_file_is_readable_by_anyone(lake: Lake, store: FeatureStore) -> None:
+    bars = lake.bars(store)
+    table = pq.read_table(next(store.root.rglob("*.parquet")), partitioning=None)
+    assert table.column_names[-len(feature_names(50)) :] == list(feature_names(50))
+    assert table["close_ms"].to_numpy().tolist() == bars.close_ms.tolist()
+
+
+@pytest.mark.failure(38)
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "edited", "columns"])
+def test_a_damaged_file_is_built_again(lake: Lake, store: FeatureStore, damage: str) -> None:
+    built = lake.bars(store)
+    path = next(store.root.rglob("*.parquet"))
+    if damage in {"cut", "empty", "text"}:
+        data = path.read_bytes()
+        path.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "text": b"not parquet"}[damage])
+    else:
+        table = pq.read_table(path, partitioning=None)
+        if damage == "columns":
+            table = table.drop_columns(["spread_mean"])
+        else:
+            table = table.set_column(7, "trades", [table["volume"].combine_chunks()])
+        pq.write_table(table, path)
+    assert lake.bars(store).equals(built)
+    assert lake.reads == 2
+    assert lake.bars(store).equals(built)
+    assert lake.reads == 2
+
+
+def test_a_failed_build_leaves_nothing(store: FeatureStore) -> None:
+    def broken() -> Iterator[EventBatch]:
+        yield random_market(1, 50)
+        raise DataError("part 7 is damaged", advice="Record it again")
+
+    with pytest.raises(DataError, match="part 7"):
+        store.get_or_build("f" * 64, "BTCUSDT", 10_000, 50, 60_000, broken)
+    assert not list(store.root.rglob("*.parquet"))
+
+
+def test_progress_counts_events(lake: Lake) -> None:
+    seen: list[int] = []
+    build(lake.open(), 10_000, 50, progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == len(lake.events)
+
+
+def test_an_empty_stream_gives_no_bars(store: FeatureStore) -> None:
+    bars = store.get_or_build("f" * 64, "BTCUSDT", 10_000, 50, 60_000, list)
+    assert bars.values.shape == (0, len(FeatureEngine(10_000, 50).names))
+
+
+def test_bars_join_cut_and_compare(lake: Lake) -> None:
+    bars = build([lake.events], 10_000, 50)
+    assert Bars.concat([bars[:7], Bars.empty(bars.values.shape[1]), bars[7:]]).equals(bars)
+    assert len(bars[bars.valid]) == bars.valid.sum()
+    assert not bars[1:].equals(bars)
+    with pytest.raises(ValueError, match="nothing to join"):
+        Bars.concat([])
