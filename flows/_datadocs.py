@@ -23,7 +23,7 @@ from market.errors import DataError
 _FETCHING = {"src", "srcset", "poster", "data", "background"}
 _VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 #: Of the files that Great Expectations copies into a site, those that its pages show.
-_KEPT = {"favicon.ico", "logo-long.png"}
+_KEPT = {"logo-long.png"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,8 +252,6 @@ class _Offline(HTMLParser):
             self._skipped, self._depth = tag, 1
             return
         if tag == "link":
-            if "icon" in given.get("rel", "") and not _elsewhere(given.get("href", "")):
-                self._out.append(self.get_starttag_text() or "")
             return
         if tag == "img" and _elsewhere(given.get("src", "")):
             given["src"] = f"{self._root}static/images/logo-long.png"
@@ -279,7 +277,7 @@ class _Offline(HTMLParser):
             return
         if tag == "head":
             self._out.append(
-                f'<link rel="stylesheet" href="{self._root}static/{assets.STYLE_NAME}">\n'
+                f'<link rel="icon" href="data:,">\n<link rel="stylesheet" href="{self._root}static/{assets.STYLE_NAME}">\n'
                 f'<script defer src="{self._root}static/{assets.SCRIPT_NAME}"></script>\n'
             )
         if tag not in _VOID:

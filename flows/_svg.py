@@ -97,9 +97,9 @@ def series(
         return f'<p class="soft">{escape(label)}: nothing is known.</p>'
     # One torn-open minute must not flatten all the others: the axis ends at the 99.5th percentile, the rest is cut.
     top = float(np.quantile(finite, 0.995)) if zero else float(finite.max())
-    low = 0.0 if zero else float(np.nanmin(columns[1]))
+    low = min(0.0, float(finite.min())) if zero else float(np.nanmin(columns[1]))
     ticks = _ticks(low, top)
-    low, top = min(low, ticks[0]), max(top, ticks[-1])
+    low, top = ticks[0], max(top, ticks[-1])
     plot, head = height - 42, 20
 
     def y(value: float) -> float:
@@ -165,7 +165,7 @@ def _runs(columns: Columns) -> list[Columns]:
 
 def _ticks(low: float, high: float) -> list[float]:
     """Three to five round numbers that span `low` to `high`."""
-    span = high - low or abs(high) or 1.0
+    span = max(high - low, 1e-9) if high > low else abs(high) or 1.0
     power = 10.0 ** math.floor(math.log10(span / 3))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if span / (power * factor) <= 4)
     first, last = math.floor(low / step), math.ceil(high / step)

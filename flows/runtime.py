@@ -78,8 +78,8 @@ def current(config: str | None = None) -> Settings:
 
 def say(text: str) -> None:
     """Tell the person at the console, and the run's log."""
-    from prefect.logging import get_run_logger
     from prefect.exceptions import MissingContextError
+    from prefect.logging import get_run_logger
 
     with suppress(MissingContextError):
         get_run_logger().info(text)
