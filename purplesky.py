@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from market.errors import ConfigError, PurpleSkyError
+from market.errors import ConfigError, EmptyLakeError, PurpleSkyError
 
 if TYPE_CHECKING:
     from settings import Settings
@@ -91,20 +91,34 @@ def capture(context: click.Context, symbols: str | None, seconds: float | None, 
     names = tuple(symbols.split(",")) if symbols else None
     settings = _settings(context, market={"symbols": names, "ob_levels": ob_levels})
     if seconds is None:
-        from market.daemon import record
-
-        record(
-            lake_root=settings.paths.lake,
-            rest_url=settings.venue.rest_url,
-            public_url=settings.venue.public_url,
-            symbols=settings.market.symbols,
-            levels=settings.market.ob_levels,
-            part_seconds=settings.market.part_seconds,
-            idle_seconds=settings.market.idle_seconds,
-            echo=click.echo,
-        )
+        _record(settings)
     else:
         _pipeline("flows").run_capture(settings, settings.market.symbols, seconds)
+
+
+def _record(settings: Settings) -> None:
+    """The recorder as a plain daemon: SIGTERM drains and seals."""
+    import asyncio
+
+    from market import Lake, Recorder, RecorderCounts, fetch_instruments
+
+    def tell(counts: RecorderCounts) -> None:
+        line = f"{counts.level_changes:,} level changes, {counts.trades:,} trades, {counts.gaps} gaps"
+        click.echo(f"\r{line:<90}" if sys.stdout.isatty() else line, nl=not sys.stdout.isatty())
+
+    market = settings.market
+    recorder = Recorder(
+        Lake(settings.paths.lake),
+        settings.venue.public_url,
+        fetch_instruments(settings.venue.rest_url, market.symbols),
+        market.symbols,
+        market.ob_levels,
+        part_seconds=market.part_seconds,
+        idle_seconds=market.idle_seconds,
+        progress=tell,
+    )
+    counts = asyncio.run(recorder.run(handle_signals=True))
+    click.echo(f"\nsealed: {counts.level_changes:,} level changes, {counts.trades:,} trades")
 
 
 @cli.command()
@@ -181,7 +195,7 @@ def promote(context: click.Context, symbol: str | None, timeframe: str | None, v
 @click.option("--max-seconds", type=click.FloatRange(min=1), help="Stop after this long in any case.")
 @click.option("--summary", type=click.Path(path_type=Path), help="Write the session's summary there, as JSON.")
 @click.pass_context
-def execute(context: click.Context, symbol: str, timeframe: str | None, **options: Any) -> None:
+def execute(context: click.Context, /, symbol: str, timeframe: str | None, **options: Any) -> None:
     """Trade the Production council: dry-run by default, through the fill model on the live feed."""
     from executor import run_executor
 
@@ -240,13 +254,26 @@ def lake(context: click.Context) -> None:
 
     settings = _settings(context)
     store = Lake(settings.paths.lake)
-    click.echo(f"{'symbol':<14}{'day':<12}{'level changes':>14}{'trades':>10}{'suspect windows':>17}")
-    for symbol in store.symbols():
-        for day in store.days(symbol):
-            counts = store.counts(symbol, day)
-            click.echo(
-                f"{symbol:<14}{day:<12}{counts.level_changes:>14,}{counts.trades:>10,}{counts.suspect_windows:>17,}"
-            )
+    symbols = store.symbols()
+    if not symbols:
+        raise EmptyLakeError(f"the lake {store.root} is empty", advice="Run `purplesky capture` or `purplesky import`")
+    click.echo(f"{'symbol':<14}{'day':<12}{'level changes':>14}{'trades':>10}{'holes':>8}{'MB':>9}")
+    for symbol in symbols:
+        parts = store.manifests(symbol)
+        for day in sorted({part.date for part in parts}):
+            todays = [part for part in parts if part.date == day]
+            levels, trades = sum(part.level_changes for part in todays), sum(part.trades for part in todays)
+            size = sum(file.bytes for part in todays for file in part.files.values()) / 1e6
+            holes = sum(len(part.gaps) for part in todays)
+            click.echo(f"{symbol:<14}{day:<12}{levels:>14,}{trades:>10,}{holes:>8,}{size:>9.1f}")
+        for window in store.suspect_windows(symbol, stall_ms=settings.market.stall_ms):
+            click.echo(f"  suspect {window.cause}: {_utc(window.start_ms)} to {_utc(window.end_ms)}")
+
+
+def _utc(time_ms: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @cli.command()

@@ -101,8 +101,7 @@ def run_demo(
         summary = _pipeline(own, port, pace, step)
         exchange.check()
         step("trading: the executor daemon, dry-run through the fill model, on the live feed")
-        _set_speed(port, pace.execute_speed)
-        summary["executor"] = _execute(config, folder, pace, echo)
+        summary["executor"] = _execute(config, folder, pace, port, echo)
     summary = {"seconds": round(time.monotonic() - started, 1), **summary}
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     echo(_summary_text(summary, folder))
@@ -162,7 +161,6 @@ def _set_speed(port: int, speed: float) -> None:
 def _pipeline(own: Settings, port: int, pace: Pace, step: _Steps) -> dict[str, Any]:
     """Capture, validate, train, register, promote; the parts of the summary that they give."""
     from council.registry import Registry
-
     from flows import run_capture, run_train, run_validate
     from market import Lake
 
@@ -172,7 +170,7 @@ def _pipeline(own: Settings, port: int, pace: Pace, step: _Steps) -> dict[str, A
         run_capture(own, (SYMBOL,), pace.capture_seconds)
     finally:
         _set_speed(port, 1.0)
-    counts = Lake(own.paths.lake).counts(SYMBOL)
+    counts = Lake(own.paths.lake).counts(SYMBOL, own.market.stall_ms)
 
     step("validating the capture with Great Expectations")
     validation = run_validate(own, SYMBOL, None)
@@ -187,9 +185,9 @@ def _pipeline(own: Settings, port: int, pace: Pace, step: _Steps) -> dict[str, A
     production = registry.production(name)
     return {
         "capture": {
-            "level_changes": counts.level_changes,
-            "trades": counts.trades,
-            "suspect_windows": counts.suspect_windows,
+            "level_changes": counts["level_changes"],
+            "trades": counts["trades"],
+            "suspect_windows": counts["suspect_windows"],
         },
         "validation": {"status": validation.status, "report": str(validation.report)},
         "training": {
@@ -207,19 +205,25 @@ def _pipeline(own: Settings, port: int, pace: Pace, step: _Steps) -> dict[str, A
     }
 
 
-def _execute(config: Path, folder: Path, pace: Pace, echo: Callable[[str], None]) -> dict[str, Any]:
-    """Run the daemon as a process of its own until it has decided and traded enough."""
+def _execute(config: Path, folder: Path, pace: Pace, port: int, echo: Callable[[str], None]) -> dict[str, Any]:
+    """Run the daemon as a process of its own until it has decided and traded enough.
+
+    The market runs at wall speed until the daemon listens: what it misses while it starts is a hole in its features.
+    """
     result = folder / "executor-summary.json"
     command = [sys.executable, "-m", "purplesky", "--config", str(config), "execute", "--symbol", SYMBOL]
     command += ["--feed", "venue", "--max-bars", str(pace.decisions), "--min-closed", "1"]
     command += ["--max-seconds", str(pace.execute_seconds), "--summary", str(result)]
     log = folder / "logs" / "executor.log"
     with Child("executor", command, log) as executor:
-        shown = 0
+        shown, listening = 0, False
         deadline = time.monotonic() + pace.execute_seconds + 60
         while executor.process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.5)
             shown = _follow(log, shown, echo)
+            if not listening and (folder / "executor" / "dry-run" / SYMBOL / "status.json").exists():
+                listening = True
+                _set_speed(port, pace.execute_speed)
         executor.wait(1)
         _follow(log, shown, echo)
         if executor.process.returncode != 0:

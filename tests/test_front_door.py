@@ -74,7 +74,7 @@ def test_unknown_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["validate", "train"])
 def test_empty_lake_leaves_nothing(command: str, tmp_path: Path) -> None:
     result = run(command, "--symbol", "BTCUSDT", cwd=tmp_path)
-    one_line_error(result, "BTCUSDT")
+    one_line_error(result, "the lake data/lake is empty", "purplesky capture")
     assert not (tmp_path / "mlruns" / "mlflow.db").exists()
     assert not (tmp_path / "data" / "reports").exists()
 
