@@ -26,6 +26,8 @@ from market.events import EMPTY, FIRST, SNAPSHOT, EventBatch
 from market.instruments import Instrument
 from market.manifest import SCHEMA, Gap, Manifest, Snapshot, Source, StreamFile
 
+_DAY_MS = 86_400_000
+
 
 @dataclass(frozen=True, slots=True)
 class SealedPart:
@@ -41,6 +43,7 @@ class PartBuffer:
     def __init__(self, instrument: Instrument, date: str) -> None:
         self.instrument = instrument
         self.date = date
+        self.day_end_ms = day_start_ms(date) + _DAY_MS
         self.book = Columns(BOOK_DTYPES)
         self.trades = Columns(TRADE_DTYPES)
         self.trade_ids: list[str] = []
@@ -171,6 +174,11 @@ def utc_day(time_ms: int) -> str:
     return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC).date().isoformat()
 
 
+def day_start_ms(date: str) -> int:
+    """Exchange time at which a UTC day begins."""
+    return (dt.date.fromisoformat(date) - dt.date(1970, 1, 1)).days * _DAY_MS
+
+
 def _event_columns(record: BookRows | TradeRows) -> dict[str, Any]:
     events: EventBatch = record.events
     return {
@@ -187,7 +195,6 @@ def _event_columns(record: BookRows | TradeRows) -> dict[str, Any]:
 
 def record_ms(record: Record) -> int:
     """The greatest exchange time of a record."""
-    return int(record.events.time_ms.max()) if isinstance(record, BookRows | TradeRows) else record.time_ms
-
-
-__all__ = ["GapMark", "PartBuffer", "SealedPart", "part_name", "record_ms", "utc_day"]
+    if isinstance(record, BookRows):
+        return int(record.events.time_ms[-1])  # one time a message
+    return int(record.events.time_ms.max()) if isinstance(record, TradeRows) else record.time_ms

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from market.events import ASK, BID
+from market.events import ASK, BID, BOOK, EMPTY, FIRST, LAST, EventBatch
+from market.events import SNAPSHOT as SNAPSHOT_FLAG
+from market.instruments import Instrument
+from market.units import scaled
 
 #: Columns of the heads that :func:`scan_lines` writes.
 CTS, TS, U, SEQ, SNAPSHOT, LEVELS = range(6)
@@ -29,6 +32,10 @@ _SEQ = np.frombuffer(b',"seq":', np.uint8)
 _CTS = np.frombuffer(b'},"cts":', np.uint8)
 _QUOTE, _COMMA, _DOT, _OPEN, _CLOSE, _BRACE, _RETURN, _NEWLINE = (ord(char) for char in '",.[]}\r\n')
 _MOST_DIGITS = 18
+#: Longer whole numbers are left to the decoder, which refuses those beyond 2**53.
+_INTEGER_DIGITS = 15
+#: Bytes of ``["1","0"]``.
+_SHORTEST_LEVEL = 9
 
 
 @njit(cache=True)
@@ -46,7 +53,7 @@ def _skip(data, position, literal):  # type: ignore[no-untyped-def]
 def _integer(data, position):  # type: ignore[no-untyped-def]
     """A whole number without sign or leading zero, greater than 0: its value and the position after it, or -1."""
     value, start = np.int64(0), position
-    while 0 <= position < len(data) and 48 <= data[position] <= 57 and position - start < _MOST_DIGITS:
+    while 0 <= position < len(data) and 48 <= data[position] <= 57 and position - start < _INTEGER_DIGITS:
         value = value * 10 + (np.int64(data[position]) - 48)
         position += 1
     if position == start or data[start] == 48:
@@ -200,3 +207,60 @@ def scan_lines(
     """
     position, message, row = _scan(data, position, symbol, units, heads, message, row, price, size, side)
     return int(position), int(message), int(row)
+
+
+@njit(cache=True)
+def _frame(data, symbol, units, head, wide, small, ordinal, recv_ns):  # type: ignore[no-untyped-def]
+    rows, position = _line(data, 0, symbol, units, head, 0, wide[1], wide[2], small[2])
+    if position != len(data):
+        return -1
+    flags = SNAPSHOT_FLAG if head[SNAPSHOT] else 0
+    if rows == 0:
+        flags |= EMPTY
+        wide[1, 0], wide[2, 0], small[2, 0] = 0, 0, 0
+        rows = 1
+    for row in range(rows):
+        small[0, row], small[1, row] = BOOK, flags
+        wide[0, row], wide[3, row], wide[4, row] = head[CTS], ordinal, recv_ns
+    small[1, 0] |= FIRST
+    small[1, rows - 1] |= LAST
+    return rows
+
+
+class FrameScanner:
+    """Order-book frames of one symbol as events, by the compiled kernel.
+
+    Parameters
+    ----------
+    instrument
+        Gives symbol, tick and step.
+    """
+
+    def __init__(self, instrument: Instrument) -> None:
+        self._symbol = np.frombuffer(instrument.symbol.encode(), np.uint8)
+        self._units = np.array([*scaled(instrument.tick_size), *scaled(instrument.qty_step)], np.int64)
+        self._head = np.zeros(6, np.int64)
+        self._room(1)
+        self.scan(b" ", 0, 0)  # compile now rather than while frames wait
+
+    def _room(self, levels: int) -> None:
+        self._levels = levels
+        self._wide = np.empty((5, levels), np.int64)
+        self._small = np.empty((3, levels), np.int8)
+
+    def scan(self, data: bytes, ordinal: int, recv_ns: int) -> tuple[EventBatch, list[int]] | None:
+        """The rows of one frame and its head, or ``None`` where the frame is not in the form the kernel knows.
+
+        Returns
+        -------
+        events, head
+            `head` is indexed by :data:`CTS`, :data:`TS`, :data:`U`, :data:`SEQ`, :data:`SNAPSHOT`, :data:`LEVELS`.
+        """
+        if len(data) // _SHORTEST_LEVEL >= self._levels:
+            self._room(len(data) // _SHORTEST_LEVEL * 2 + 1)
+        source = np.frombuffer(data, np.uint8)
+        rows = _frame(source, self._symbol, self._units, self._head, self._wide, self._small, ordinal, recv_ns)
+        if rows < 0:
+            return None
+        wide, small = self._wide[:, :rows].copy(), self._small[:, :rows].copy()
+        return EventBatch(small[0], small[1].view(np.uint8), small[2], *wide), self._head.tolist()

@@ -22,7 +22,7 @@ from aiohttp import WSMessage
 from aiohttp.http_websocket import WSMessageTextBytes
 
 from market.errors import FrameError, VenueError
-from market.frames import ControlFrame, decode
+from market.frames import TOPIC_PREFIX, ControlFrame, decode
 
 #: Topics of one subscription request: Bybit's limit.
 TOPICS_A_REQUEST = 10
@@ -162,7 +162,7 @@ class PublicFeed:
             if message.type is aiohttp.WSMsgType.TEXT:
                 self._frames += 1
                 data: bytes = message.data
-                if data.startswith(b'{"topic"') or not self._is_control(data):
+                if data.startswith(TOPIC_PREFIX) or not self._is_control(data):
                     self._failures = 0
                     return Frame(data, recv_ns)
             elif message.type in _CLOSING and not self._stopped.is_set():

@@ -17,7 +17,8 @@ from msgspec import Meta, Struct, field
 
 from market.errors import FrameError
 
-Positive = Annotated[int, Meta(gt=0)]
+Positive = Annotated[int, Meta(gt=0, le=1 << 53)]
+Number = Annotated[int, Meta(ge=-1, le=1 << 53)]
 
 
 class BookData(Struct, gc=False):
@@ -27,7 +28,7 @@ class BookData(Struct, gc=False):
     b: list[tuple[str, str]]
     a: list[tuple[str, str]]
     u: Positive
-    seq: int = -1
+    seq: Number = -1
 
 
 class BookFrame(Struct, gc=False):
@@ -54,7 +55,7 @@ class Trade(Struct, gc=False):
     v: str
     p: str
     i: str
-    seq: int = -1
+    seq: Number = -1
 
 
 class TradeFrame(Struct, gc=False):
@@ -84,7 +85,7 @@ class TickerFrame(Struct, gc=False):
     type: Literal["snapshot", "delta"]
     ts: Positive
     data: TickerData
-    cs: int = -1
+    cs: Number = -1
 
 
 class ControlFrame(Struct, gc=False):
@@ -121,7 +122,8 @@ _decoders: dict[
     b"publicTrade": msgspec.json.Decoder(TradeFrame),
     b"tickers": msgspec.json.Decoder(TickerFrame),
 }
-_PREFIX = b'{"topic":"'
+#: How Bybit begins every data frame.
+TOPIC_PREFIX = b'{"topic":"'
 
 
 def decode(data: bytes) -> Frame:
@@ -133,7 +135,7 @@ def decode(data: bytes) -> Frame:
         Not JSON, or a documented field is missing or mistyped, or the topic and the symbol inside disagree.
     """
     try:
-        kind = data[len(_PREFIX) : data.index(b".", len(_PREFIX))] if data.startswith(_PREFIX) else b""
+        kind = data[len(TOPIC_PREFIX) : data.index(b".", len(TOPIC_PREFIX))] if data.startswith(TOPIC_PREFIX) else b""
         decoder = _decoders.get(kind)
         if decoder is None:
             envelope = _envelope.decode(data)

@@ -142,17 +142,18 @@ class LakeWriter:
         records = [record for record in assembled.records if record.symbol == self.symbol]
         if not records:
             return
-        time_ms = max(map(record_ms, records))
+        time_ms = max([record_ms(record) for record in records])
         if time_ms > self._clock_ms:
             self._check_order(time_ms)
             self._clock_ms = time_ms
-        date = utc_day(self._clock_ms)
-        if self._buffer is not None and (self._buffer.date != date or self._buffer.rows >= MAX_PART_ROWS):
+        buffer = self._buffer
+        if buffer is not None and (self._clock_ms >= buffer.day_end_ms or buffer.rows >= MAX_PART_ROWS):
             self.seal()
-        if self._buffer is None:
-            self._buffer = PartBuffer(self._instrument, date)
+            buffer = None
+        if buffer is None:
+            buffer = self._buffer = PartBuffer(self._instrument, utc_day(self._clock_ms))
         for record in records:
-            self._buffer.append(record)
+            buffer.append(record)
 
     def _check_order(self, time_ms: int) -> None:
         if self._last_ms is not None and time_ms < self._last_ms - _BACKWARDS_MS:

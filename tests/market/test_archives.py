@@ -18,8 +18,12 @@ from hypothesis import strategies as st
 
 from market import EventBatch, Lake, SessionAssembler, SuspectWindow, import_archives, read_instruments
 from market._decode import LineDecoder
+from market._scan import FrameScanner
+from market.assembler import book_events
 from market.errors import AlreadyRunningError, ArchiveError, LakeError, UnknownSymbolError
 from market.events import BOOK, EMPTY, GAP, TRADE
+from market.frames import BookFrame, decode
+from market.units import UnitTable
 from tests.market.venue import BTC, RULES, book, snapshot
 
 #: 2026-01-05 00:00 UTC.
@@ -207,7 +211,7 @@ NUMBERS = st.one_of(
 LEVELS = st.lists(st.tuples(NUMBERS, NUMBERS), max_size=4)
 LINES = st.builds(
     book,
-    u=st.sampled_from([1, 2, 5, 10**17]),
+    u=st.sampled_from([1, 2, 5, 10**15, 10**17, 10**19]),
     bids=LEVELS,
     asks=LEVELS,
     kind=st.sampled_from(["snapshot", "delta", "update"]),
@@ -259,6 +263,19 @@ def test_the_scanner_never_differs_from_the_decoder(lines: list[bytes], ended: b
         assert fast == exact
     else:
         assert all(np.array_equal(one, other) for one, other in zip(fast, exact))
+
+
+@settings(max_examples=200, deadline=None)
+@given(MANGLED)
+def test_live_frames_are_scanned_to_the_same_rows(line: bytes) -> None:
+    scanned = FrameScanner(BTC).scan(line, 5, 6)
+    if scanned is None:
+        return
+    frame = decode(line)
+    assert isinstance(frame, BookFrame)
+    prices, sizes = UnitTable(BTC.tick_size, "price"), UnitTable(BTC.qty_step, "size")
+    assert scanned[0].equals(book_events(frame, prices, sizes, 5, 6))
+    assert scanned[1][:5] == [frame.cts, frame.ts, frame.data.u, frame.data.seq, frame.is_snapshot]
 
 
 def test_the_scanner_takes_what_bybit_writes(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,8 @@ def test_a_missing_field_is_an_error(path: tuple[str, ...]) -> None:
         ("5", ("data", "u")),
         (-5, ("data", "u")),
         (0, ("cts",)),
+        (2**64, ("data", "u")),
+        (2**62, ("data", "seq")),
         ("update", ("type",)),
         ([[100.0, 1.0]], ("data", "b")),
         ([["100.0"]], ("data", "b")),
