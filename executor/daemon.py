@@ -154,7 +154,7 @@ def run_executor(
             advice="Run it without --live; it trades the live feed through the fill model",
         )
     limits = Limits(max_bars, min_closed, max_seconds, until)
-    say = _narrow(echo)
+    say = safe_echo(echo)
     choice = choose_feed(settings, symbol, feed, say)
     folder = folder_of(settings, symbol, choice.mode)
     with Lock(folder / "lock"):
@@ -174,8 +174,8 @@ def run_executor(
     return result
 
 
-def _narrow(echo: Echo) -> Echo:
-    """A character that the console cannot show must not end a trading daemon."""
+def safe_echo(echo: Echo) -> Echo:
+    """An echo whose console may be narrow: a character that it cannot show becomes a question mark."""
 
     def safe(line: str) -> None:
         try:

@@ -16,7 +16,7 @@ from tests.executor.conftest import MINUTE
 
 LEVELS = 50
 HOUR = 60 * MINUTE
-MARKET_MS = 130 * MINUTE
+MARKET_MS = 65 * MINUTE
 
 
 class Tee:
