@@ -9,7 +9,14 @@ Names are loaded on first use, so that whoever needs the fill model does not loa
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulation.accounts import Account
+    from simulation.exchange import LocalExchange, run_exchange
+    from simulation.fills import ExitReason, FillModel, PlanOutcomes, Plans, PlanStatus, simulate
+    from simulation.paper import Accepted, Cancelled, Closed, Filled, PaperBroker, PaperPlan, Rejected, Report
+    from simulation.synthetic import SYNTHETIC, synthetic_events
 
 _HOME = {
     "ExitReason": "fills",
@@ -33,7 +40,27 @@ _HOME = {
     "run_exchange": "exchange",
 }
 
-__all__ = sorted(_HOME)
+__all__ = [
+    "SYNTHETIC",
+    "Accepted",
+    "Account",
+    "Cancelled",
+    "Closed",
+    "ExitReason",
+    "FillModel",
+    "Filled",
+    "LocalExchange",
+    "PaperBroker",
+    "PaperPlan",
+    "PlanOutcomes",
+    "PlanStatus",
+    "Plans",
+    "Rejected",
+    "Report",
+    "run_exchange",
+    "simulate",
+    "synthetic_events",
+]
 
 
 def __getattr__(name: str) -> Any:

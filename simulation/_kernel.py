@@ -179,7 +179,8 @@ def _exit(world, index):  # type: ignore[no-untyped-def]
         price = sign * world.keys[side, level]
         plan.exited += taken
         plan.exit_value += taken * price
-        _write(world, index, lay.LOG_FILLED, price, taken, plan.reason)
+        if taken > 0:
+            _write(world, index, lay.LOG_FILLED, price, taken, plan.reason)
         level -= 1
     plan.exit_due = lay.NEVER
     plan.retry = 1

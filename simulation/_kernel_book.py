@@ -49,32 +49,31 @@ def _lower(levels, side, low, high):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def set_level(keys, sizes, sides, side, key, size):  # type: ignore[no-untyped-def]
-    """Set one level of a side: keys ascend from `BEGIN` to `END`, and the shorter end makes or takes room."""
+    """Set one level of a side.
+
+    Keys ascend from `BEGIN` to `END`. A deleted level between them stays as one of size 0, for prices come back; the
+    first and the last level have a size. A new level makes its room at the nearer end.
+    """
     place = find(keys, sides, side, key)
     begin, end = sides[side, lay.BEGIN], sides[side, lay.END]
-    held = place < end and keys[side, place] == key
-    worse = place - begin < end - place
-    if held and size == 0:
-        if worse:
-            _raise(keys, side, begin, place)
-            _raise(sizes, side, begin, place)
-            sides[side, lay.BEGIN] = begin + 1
-        else:
-            _lower(keys, side, place, end - 1)
-            _lower(sizes, side, place, end - 1)
-            sides[side, lay.END] = end - 1
-    elif not held and size > 0:
-        if worse:
+    if place < end and keys[side, place] == key:
+        sizes[side, place] = size
+        while end > begin and sizes[side, end - 1] == 0:
+            end -= 1
+        while begin < end and sizes[side, begin] == 0:
+            begin += 1
+    elif size > 0:
+        if place - begin < end - place:
+            begin -= 1
             place -= 1
-            _lower(keys, side, begin - 1, place)
-            _lower(sizes, side, begin - 1, place)
-            sides[side, lay.BEGIN] = begin - 1
+            _lower(keys, side, begin, place)
+            _lower(sizes, side, begin, place)
         else:
             _raise(keys, side, place, end)
             _raise(sizes, side, place, end)
-            sides[side, lay.END] = end + 1
-    if size > 0:
+            end += 1
         keys[side, place], sizes[side, place] = key, size
+    sides[side, lay.BEGIN], sides[side, lay.END] = begin, end
 
 
 @njit(cache=True)

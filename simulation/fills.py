@@ -320,14 +320,15 @@ def reserve(world: lay.World, rows: int) -> lay.World:
     capacity = world.keys.shape[1]
     if begin.min() >= rows and capacity - end.max() >= rows and capacity >= 2 * rows:
         return world
-    levels = int((end - begin).max())
-    width = max(capacity, 2 * (levels + 2 * rows))
+    width = max(capacity, 2 * (int((end - begin).max()) + 2 * rows))
     keys, sizes = np.zeros((2, width), np.int64), np.zeros((2, width), np.int64)
     for side in range(2):
-        held = slice(begin[side], end[side])
-        begin[side], end[side] = (width - levels) // 2, (width - levels) // 2 + held.stop - held.start
-        moved = slice(begin[side], end[side])
-        keys[side, moved], sizes[side, moved] = world.keys[side, held], world.sizes[side, held]
+        held = np.arange(begin[side], end[side])
+        held = held[world.sizes[side, held] > 0]
+        begin[side] = (width - len(held)) // 2
+        end[side] = begin[side] + len(held)
+        keys[side, begin[side] : end[side]] = world.keys[side, held]
+        sizes[side, begin[side] : end[side]] = world.sizes[side, held]
     return world._replace(keys=keys, sizes=sizes)
 
 
