@@ -1,8 +1,8 @@
 """What we learn: outcome tables, purged splits, tuning, statistics, the promotion gate, the report.
 
 :func:`train` takes bars and the events they were built from, and leaves a council's bundle, the gate's verdict and a
-report. A label is the backtest of one order plan; tuning reads nothing of the hold-out; everything that was tried counts
-against the result.
+report. A label is the backtest of one order plan; tuning reads nothing of the hold-out; everything that was tried
+counts against the result.
 
 This room never talks to an exchange or a registry, never schedules itself, and never computes a feature.
 
@@ -22,7 +22,7 @@ _HOME = {
     "train": "pipeline",
 }
 
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,7 @@ header.bad{background:var(--bad-paper);border-color:var(--bad)}header.bad h1{col
 .reasons li{display:flex;gap:.7rem;padding:.45rem 0;border-bottom:1px solid var(--edge)}
 .mark{flex:none;width:1.2rem;font-weight:700}.good>.mark{color:var(--good)}.bad>.mark{color:var(--bad)}
 .next{background:var(--card);border:1px solid var(--edge);border-radius:.8rem;padding:.8rem 1rem}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.2rem,1fr));gap:.7rem;margin:1.2rem 0}
+.tiles{display:grid;grid-template-columns:repeat(3,1fr);gap:.7rem;margin:1.2rem 0}
 .tiles div{background:var(--card);border:1px solid var(--edge);border-radius:.8rem;padding:.7rem .9rem;display:flex;
 flex-direction:column}
 .tiles span,.tiles small{color:var(--soft);font-size:.82rem}
@@ -47,8 +47,9 @@ figcaption{display:flex;flex-wrap:wrap;gap:.2rem 1rem;justify-content:space-betw
 table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.5rem .8rem;border-bottom:1px solid var(--edge);white-space:nowrap}
 th{color:var(--soft);font-weight:600}tr:last-child td{border-bottom:0}
-.pairs td{white-space:normal;vertical-align:top}.pairs td:first-child{color:var(--soft);width:9rem}
+td:first-child,th:first-child{color:var(--soft)}
+.pairs td{white-space:normal;vertical-align:top}.pairs td:first-child{width:9rem}
 dt{font-weight:600}dd{margin:0 0 .6rem;color:var(--soft)}
 @media(max-width:36rem){main{padding:.7rem}h1{font-size:1.55rem}.chart{margin-left:2.9rem}.chart svg{height:12rem}
-.pairs td:first-child{width:6.5rem}.x span:nth-child(even){display:none}}
+.tiles{grid-template-columns:repeat(2,1fr)}.pairs td:first-child{width:6.5rem}.x span:nth-child(even){display:none}}
 """

@@ -75,7 +75,8 @@ def chart(
     percent, x_percent
         Whether the axes show fractions as percentages.
     """
-    x_low, x_high = _span([value for one in layers for value in one.x])
+    x_pad = 0.0 if any(one.kind == "line" for one in layers) else 0.03
+    x_low, x_high = _span([value for one in layers for value in one.x], x_pad)
     # Bars stand on the zero line, and a chart of returns without its zero line would mislead.
     y_low, y_high = _span([value for one in layers for value in one.y] + [0.0], pad=0.06)
     y_ticks = _round_values(y_low, y_high, 5)

@@ -229,6 +229,7 @@ def _tried_chart(findings: Findings) -> str:
     return chart(
         [one for one in layers if one.kind != "across" or math.isfinite(one.y[0])],
         title="Sharpe ratio a bar, trial by trial",
+        x_labels=[(number, f"{number:.0f}") for number in np.unique(np.linspace(1, numbers[-1], 5).round()).tolist()],
         note=f"{figures['tried']:.0f} configurations were tried, worth about {figures['tried_independent']:.0f} "
         "independent ones. The best of that many without any skill would be expected at the red rule; the deflated "
         "Sharpe ratio asks how surely the council is above it.",
@@ -252,38 +253,20 @@ def _random_chart(findings: Findings) -> str:
 
 
 def _members(findings: Findings) -> str:
-    head = (
-        "rank",
-        "trial",
-        "score",
-        "trades a path",
-        "entry offset",
-        "stop",
-        "target",
-        "valid",
-        "hold",
-        "votes long from",
-        "votes short from",
-        "leaves",
-        "trees",
-    )
+    seats = list(zip(findings.council.members, findings.chosen))
+    head = ("member", *(str(member.rank) for member, _ in seats))
     rows = [
-        (
-            str(member.rank),
-            str(one.trial + 1),
-            f"{one.score:.2f}",
-            f"{one.trades:.0f}",
-            f"{one.strategy.offset_atr:g} ATR",
-            f"{one.strategy.stop_atr:g} ATR",
-            f"{one.strategy.target_atr:g} ATR",
-            f"{one.strategy.tif_bars} bars",
-            f"{one.strategy.hold_bars} bars",
-            _threshold(member.threshold_long),
-            _threshold(member.threshold_short),
-            str(one.booster.num_leaves),
-            str(one.booster.rounds),
-        )
-        for member, one in zip(findings.council.members, findings.chosen)
+        ("trial", *(str(one.trial + 1) for _, one in seats)),
+        ("score", *(f"{one.score:.2f}" for _, one in seats)),
+        ("trades a path", *(f"{one.trades:.0f}" for _, one in seats)),
+        ("votes long from", *(_threshold(member.threshold_long) for member, _ in seats)),
+        ("votes short from", *(_threshold(member.threshold_short) for member, _ in seats)),
+        ("entry offset", *(f"{one.strategy.offset_atr:g} ATR" for _, one in seats)),
+        ("stop", *(f"{one.strategy.stop_atr:g} ATR" for _, one in seats)),
+        ("target", *(f"{one.strategy.target_atr:g} ATR" for _, one in seats)),
+        ("entry waits", *(_bars(one.strategy.tif_bars) for _, one in seats)),
+        ("position lasts", *(_bars(one.strategy.hold_bars) for _, one in seats)),
+        ("trees × leaves", *(f"{one.booster.rounds} × {one.booster.num_leaves}" for _, one in seats)),
     ]
     return (
         "<h2>The council</h2><p>A side trades when at least "
@@ -317,7 +300,7 @@ def _data(findings: Findings) -> str:
         ("Features", f"{len(sample.kept)} used; left out for being missing too often: {left_out}"),
         (
             "Costs",
-            f"maker {100 * costs.maker_fee:g} %, taker {100 * costs.taker_fee:g} %, order latency "
+            f"maker {100 * float(costs.maker_fee):g} %, taker {100 * float(costs.taker_fee):g} %, order latency "
             f"{costs.order_latency_ms} ms, {rules.plan_notional:,} USDT a plan",
         ),
         ("Not included", "funding payments, and the effect of our own orders on the market"),
@@ -370,6 +353,10 @@ def _when(time_ms: int) -> str:
 
 def _threshold(value: float) -> str:
     return _share(value) if value <= 1 else "never"
+
+
+def _bars(count: int) -> str:
+    return f"{count} bar" if count == 1 else f"{count} bars"
 
 
 def _share(value: float) -> str:
