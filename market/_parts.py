@@ -122,14 +122,12 @@ def read_parquet(path: Path, stream: str, expected: StreamFile, columns: list[st
     if hashlib.sha256(data).hexdigest() != expected.sha256:
         raise damaged(path, "its content is not what was sealed")
     try:
-        table = pq.read_table(pa.BufferReader(data), columns=columns)
+        file = pq.ParquetFile(pa.BufferReader(data))
+        if not file.schema_arrow.equals(arrow_schema(stream, {}), check_metadata=False):
+            raise damaged(path, "its columns are not those of this lake schema")
+        table = file.read(columns)
     except (pa.ArrowException, OSError) as error:
         raise damaged(path, f"not Parquet: {error}") from error
-    wanted = arrow_schema(stream, {})
-    if columns is not None:
-        wanted = pa.schema([wanted.field(name) for name in columns])
-    if not table.schema.equals(wanted, check_metadata=False):
-        raise damaged(path, "its columns are not those of this lake schema")
     if len(table) != expected.rows:
         raise damaged(path, f"{len(table)} rows instead of {expected.rows}")
     return table

@@ -55,7 +55,8 @@ def read_events(root: Path, manifest: Manifest, gaps: Sequence[Gap]) -> EventBat
     for stream, kind in ((BOOK_STREAM, BOOK), (TRADE_STREAM, TRADE)):
         if stream in manifest.files:
             path = part_path(root, stream, manifest)
-            parts.append(_rows(read_parquet(path, stream, manifest.files[stream]), kind))
+            columns = [*_EVENT_COLUMNS, "side", "flags"] if kind == BOOK else [*_EVENT_COLUMNS, "side"]
+            parts.append(_rows(read_parquet(path, stream, manifest.files[stream], columns), kind))
     events = EventBatch.concat(parts)
     # Every frame is of one stream, and a gap stands before the rows of its ordinal: a stable sort restores the order.
     order = np.argsort(events.ordinal, kind="stable")

@@ -219,7 +219,7 @@ class Lake:
             quarantine_unsealed(self.root, symbol)
             sealed = self.sealed(symbol)
             last_ms = max((manifest.times_ms[1] for manifest in sealed), default=None)
-            self.note_rules(instrument, sealed[-1].ordinals[1] + 1 if sealed else 0)
+            self.note_rules(instrument, self.next_ordinal(symbol))
         except BaseException:
             lock.release()
             raise
@@ -230,12 +230,14 @@ class Lake:
         return SymbolLock(self.root / ".locks" / f"{symbol}.lock", symbol)
 
     def note_rules(self, instrument: Instrument, from_ordinal: int) -> None:
-        """Add contract rules to the symbol's table when they differ from the last ones."""
+        """Add contract rules, valid from an ordinal on, to the symbol's table unless they hold there already."""
         rules = self._rules(instrument.symbol)
-        if rules and rules[-1]["rules"] == instrument.to_json():
+        in_force = [rule for rule in rules if rule["from_ordinal"] <= from_ordinal]
+        if in_force and in_force[-1]["rules"] == instrument.to_json():
             return
         path = self._rules_path(instrument.symbol)
         rules.append({"from_ordinal": from_ordinal, "rules": instrument.to_json()})
+        rules.sort(key=lambda rule: int(rule["from_ordinal"]))
         stage(path, msgspec.json.format(msgspec.json.encode(rules)))
         publish(path)
 

@@ -9,6 +9,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,16 @@ def test_books_and_trades_are_merged_by_time(shelf: Shelf, lake: Lake) -> None:
     assert got.size[trades].tolist() == [1, 2, 3]
     assert got.side[trades].tolist() == [0, 1, 0]
     assert lake.instrument("BTCUSDT").tick_size == BTC.tick_size
+
+
+def test_older_rules_do_not_replace_newer_ones(shelf: Shelf, lake: Lake) -> None:
+    newer = replace(BTC, max_steps=7)
+    with lake.writer("BTCUSDT", newer) as writer:
+        assembler = SessionAssembler({"BTCUSDT": newer}, lake.next_ordinal("BTCUSDT"))
+        writer.append(assembler.on_frame(snapshot(1, cts=at(9 * 86_400_000)), 1))
+    two_days(shelf)
+    import_archives(shelf.folder, "BTCUSDT", lake)
+    assert lake.instrument("BTCUSDT") == newer
 
 
 def test_twice_adds_nothing(shelf: Shelf, lake: Lake) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -303,6 +304,19 @@ def test_another_schema_is_refused(lake: Lake) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 2}))
     with pytest.raises(LakeError, match="has lake schema 2"):
         lake.days("BTCUSDT")
+
+
+@pytest.mark.failure(38)
+def test_columns_that_drifted_are_refused_even_when_sealed(lake: Lake) -> None:
+    record(lake, SESSION)
+    path = lake.parts("BTCUSDT", "book")[0]
+    pq.write_table(pq.read_table(path).drop_columns(["seq"]), path)
+    manifest = path.with_name(f"_{path.stem}.json")
+    sealed = json.loads(manifest.read_text())
+    sealed["files"]["book"] |= {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    manifest.write_text(json.dumps(sealed))
+    with pytest.raises(LakeError, match="columns are not those"):
+        read(lake)
 
 
 @pytest.mark.failure(38)
