@@ -7,7 +7,7 @@ orders lie within half a ring of each other. Nothing here draws random numbers; 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -28,7 +28,7 @@ CANDLES = 1 << 12
 FEEDS = 4
 #: Most levels of a topic.
 DEEPEST = 1000
-#: ``row_feed`` of trades.
+#: ``R_FEED`` of trades.
 TRADE_FEED = -1
 #: `owner` of the background flow; users' orders carry a positive number.
 BACKGROUND = 0
@@ -38,12 +38,27 @@ NO_ASK = 1 << 62
 
 # Slots of the integer state.
 BEST_BID, BEST_ASK, N_BIDS, N_ASKS, FREE, LIVE, VERSION, BOOK_MS, LAST, TRADE_ID, N_ROWS, N_FILLS, FRAME = range(13)
-TRIGGER_LOW, TRIGGER_HIGH, TRIGGERED, NOW_MS, NEXT_LATENT_MS, LATENT_STEPS, CANDLE_FIRST, CANDLE_LAST = range(13, 21)
-I_STATE = 21
+TRIGGER_LOW, TRIGGER_HIGH, TRIGGERED, NOW_MS, NEXT_LATENT_MS, LATENT_STEPS = range(13, 19)
+I_STATE = 19
+
+
+# Rows of `pool`: one order each column; then the stack of free slots and the dense list of the background's orders.
+PRICE, LEFT, SIDE, OWNER, NEXT, PREV, WHERE, FREE_LIST, LIVE_LIST = range(9)
+# Rows of `ladder`: queue ends and displayed size by ring place.
+HEAD, TAIL, DEPTH = range(3)
+# Columns of `feed`: on, next push (ms), version at the last push, update id, depth, ms between pushes, levels shown.
+F_ON, F_NEXT, F_VERSION, F_U, F_DEPTH, F_PUSH, F_BIDS, F_ASKS = range(8)
+# Columns of `rows`: output, one level change or trade each; R_PUSH is when the frame was sent, R_ID the update id of a
+# book message or the number of a trade, R_SEQ the cross sequence, which grows with every change of the book.
+R_FEED, R_FLAGS, R_SIDE, R_TIME, R_PRICE, R_SIZE, R_FRAME, R_PUSH, R_ID, R_SEQ = range(10)
+# Columns of `fills`: executions of users' orders.
+X_OWNER, X_PRICE, X_SIZE, X_TIME, X_MAKER, X_TRADE = range(6)
+# Columns of `candles`, a ring of minutes; volume in steps, turnover in ticks x steps.
+C_MINUTE, C_OPEN, C_HIGH, C_LOW, C_CLOSE, C_VOLUME, C_TURNOVER = range(7)
 
 
 class Lob(NamedTuple):
-    """State of one book and its buffers; every field is an array, so that kernels change it in place."""
+    """State of one book and its buffers: few arrays, because each one more costs compile time in every kernel."""
 
     i: NDArray[np.int64]
     """Integer state, see the constants of this module."""
@@ -51,45 +66,14 @@ class Lob(NamedTuple):
     """Latent state of the flow, see :mod:`simulation._lob_flow`."""
     rng: NDArray[np.uint64]
     """Two random streams: latent processes, order flow."""
-    price: NDArray[np.int64]
-    left: NDArray[np.int64]
-    side: NDArray[np.int8]
-    owner: NDArray[np.int64]
-    next: NDArray[np.int32]
-    prev: NDArray[np.int32]
-    free: NDArray[np.int32]
-    """Stack of unused slots."""
-    live: NDArray[np.int32]
-    """Dense list of the background's resting orders, for drawing one at random."""
-    where: NDArray[np.int32]
-    """Place of a slot in `live`; -1 for users' orders."""
-    head: NDArray[np.int32]
-    tail: NDArray[np.int32]
-    depth: NDArray[np.int64]
-    """Displayed size by ring place."""
+    pool: NDArray[np.int64]
+    ladder: NDArray[np.int64]
     feed: NDArray[np.int64]
-    """[FEEDS, 6]: on, next push (ms), version at the last push, update id `u`, depth, ms between pushes."""
-    shown_n: NDArray[np.int64]
-    """[FEEDS, 2]: levels published a side."""
-    shown_price: NDArray[np.int64]
-    shown_size: NDArray[np.int64]
-    row_feed: NDArray[np.int8]
-    row_flags: NDArray[np.uint8]
-    row_side: NDArray[np.int8]
-    row_time: NDArray[np.int64]
-    row_price: NDArray[np.int64]
-    row_size: NDArray[np.int64]
-    row_frame: NDArray[np.int64]
-    row_push: NDArray[np.int64]
-    """Time at which the frame was sent, ms."""
-    row_id: NDArray[np.int64]
-    """`u` of book rows, trade number of trades."""
-    row_seq: NDArray[np.int64]
-    """Cross sequence: grows with every change of the book, not dense."""
+    shown: NDArray[np.int64]
+    """[FEEDS, 2 sides, price and size, DEEPEST]: what each topic has published."""
+    rows: NDArray[np.int64]
     fills: NDArray[np.int64]
-    """[FILLS, 7]: owner, price, size, time (ms), maker (1/0), trade number, size left."""
     candles: NDArray[np.int64]
-    """[CANDLES, 7]: minute, open, high, low, close, volume (steps), turnover (ticks x steps)."""
 
 
 def new_lob(latents: int) -> Lob:
@@ -98,66 +82,60 @@ def new_lob(latents: int) -> Lob:
     i[BEST_BID], i[BEST_ASK], i[LAST] = NO_BID, NO_ASK, -1
     i[FREE] = SLOTS
     i[TRIGGER_LOW], i[TRIGGER_HIGH] = NO_BID, NO_ASK
-    i[CANDLE_LAST] = -1
-    rows = {
-        "row_feed": np.int8, "row_flags": np.uint8, "row_side": np.int8, "row_time": np.int64, "row_price": np.int64,
-        "row_size": np.int64, "row_frame": np.int64, "row_push": np.int64, "row_id": np.int64, "row_seq": np.int64,
-    }  # fmt: skip
+    pool = np.zeros((9, SLOTS), np.int64)
+    pool[[NEXT, PREV, WHERE]] = -1
+    pool[FREE_LIST] = np.arange(SLOTS - 1, -1, -1)
+    ladder = np.zeros((3, RING), np.int64)
+    ladder[[HEAD, TAIL]] = -1
     return Lob(
         i=i,
         f=np.zeros(latents, np.float64),
         rng=np.zeros(2, np.uint64),
-        price=np.zeros(SLOTS, np.int64),
-        left=np.zeros(SLOTS, np.int64),
-        side=np.zeros(SLOTS, np.int8),
-        owner=np.zeros(SLOTS, np.int64),
-        next=np.full(SLOTS, -1, np.int32),
-        prev=np.full(SLOTS, -1, np.int32),
-        free=np.arange(SLOTS - 1, -1, -1, dtype=np.int32),
-        live=np.zeros(SLOTS, np.int32),
-        where=np.full(SLOTS, -1, np.int32),
-        head=np.full(RING, -1, np.int32),
-        tail=np.full(RING, -1, np.int32),
-        depth=np.zeros(RING, np.int64),
-        feed=np.zeros((FEEDS, 6), np.int64),
-        shown_n=np.zeros((FEEDS, 2), np.int64),
-        shown_price=np.zeros((FEEDS, 2, DEEPEST), np.int64),
-        shown_size=np.zeros((FEEDS, 2, DEEPEST), np.int64),
-        fills=np.zeros((FILLS, 7), np.int64),
+        pool=pool,
+        ladder=ladder,
+        feed=np.zeros((FEEDS, 8), np.int64),
+        shown=np.zeros((FEEDS, 2, 2, DEEPEST), np.int64),
+        rows=np.zeros((ROWS, 10), np.int64),
+        fills=np.zeros((FILLS, 6), np.int64),
         candles=np.zeros((CANDLES, 7), np.int64),
-        **{name: np.zeros(ROWS, dtype) for name, dtype in rows.items()},
     )
+
+
+def inner(kernel: Any) -> Any:
+    """Compile a kernel that only kernels call: without the wrapper for Python, which costs compile time.
+
+    Kernels hand each other ``np.int64(0)`` rather than ``0``: Numba compiles a function anew for each literal.
+    """
+    return njit(cache=True, no_cpython_wrapper=True)(kernel)
 
 
 @njit(cache=True)
 def add(b, side, price, size, owner):  # type: ignore[no-untyped-def]
     """Rest an order at the end of its level's queue and return its slot; -1 when all slots are taken."""
-    i = b.i
+    i, pool, ladder = b.i, b.pool, b.ladder
     if i[FREE] == 0:
         return -1
     i[FREE] -= 1
-    slot = b.free[i[FREE]]
+    slot = pool[FREE_LIST, i[FREE]]
     place = price & _MASK
-    b.price[slot], b.left[slot], b.side[slot], b.owner[slot] = price, size, side, owner
-    b.next[slot] = -1
-    b.prev[slot] = b.tail[place]
-    if b.tail[place] >= 0:
-        b.next[b.tail[place]] = slot
+    tail = ladder[TAIL, place]
+    pool[PRICE, slot], pool[LEFT, slot], pool[SIDE, slot], pool[OWNER, slot] = price, size, side, owner
+    pool[NEXT, slot], pool[PREV, slot], pool[WHERE, slot] = -1, tail, -1
+    if tail >= 0:
+        pool[NEXT, tail] = slot
     else:
-        b.head[place] = slot
+        ladder[HEAD, place] = slot
         i[N_BIDS + side] += 1
         if side == 0 and price > i[BEST_BID]:
             i[BEST_BID] = price
         elif side == 1 and price < i[BEST_ASK]:
             i[BEST_ASK] = price
-    b.tail[place] = slot
-    b.depth[place] += size
+    ladder[TAIL, place] = slot
+    ladder[DEPTH, place] += size
     if owner == BACKGROUND:
-        b.where[slot] = i[LIVE]
-        b.live[i[LIVE]] = slot
+        pool[WHERE, slot] = i[LIVE]
+        pool[LIVE_LIST, i[LIVE]] = slot
         i[LIVE] += 1
-    else:
-        b.where[slot] = -1
     i[VERSION] += 1
     i[BOOK_MS] = i[NOW_MS]
     return slot
@@ -166,53 +144,38 @@ def add(b, side, price, size, owner):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def remove(b, slot):  # type: ignore[no-untyped-def]
     """Take an order off the book."""
-    i = b.i
-    price, side = b.price[slot], b.side[slot]
+    i, pool, ladder = b.i, b.pool, b.ladder
+    price, side = pool[PRICE, slot], pool[SIDE, slot]
     place = price & _MASK
-    before, after = b.prev[slot], b.next[slot]
+    before, after = pool[PREV, slot], pool[NEXT, slot]
     if before >= 0:
-        b.next[before] = after
+        pool[NEXT, before] = after
     else:
-        b.head[place] = after
+        ladder[HEAD, place] = after
     if after >= 0:
-        b.prev[after] = before
+        pool[PREV, after] = before
     else:
-        b.tail[place] = before
-    b.depth[place] -= b.left[slot]
-    b.left[slot] = 0
-    where = b.where[slot]
+        ladder[TAIL, place] = before
+    ladder[DEPTH, place] -= pool[LEFT, slot]
+    pool[LEFT, slot] = 0
+    where = pool[WHERE, slot]
     if where >= 0:
         i[LIVE] -= 1
-        moved = b.live[i[LIVE]]
-        b.live[where] = moved
-        b.where[moved] = where
-        b.where[slot] = -1
-    b.free[i[FREE]] = slot
+        moved = pool[LIVE_LIST, i[LIVE]]
+        pool[LIVE_LIST, where] = moved
+        pool[WHERE, moved] = where
+        pool[WHERE, slot] = -1
+    pool[FREE_LIST, i[FREE]] = slot
     i[FREE] += 1
     i[VERSION] += 1
     i[BOOK_MS] = i[NOW_MS]
-    if b.head[place] < 0:
+    if ladder[HEAD, place] < 0:
         i[N_BIDS + side] -= 1
-        _rescan(b, side, price)
-
-
-@njit(cache=True)
-def _rescan(b, side, price):  # type: ignore[no-untyped-def]
-    i = b.i
-    if side == 0 and price == i[BEST_BID]:
-        if i[N_BIDS] == 0:
-            i[BEST_BID] = NO_BID
-            return
-        while b.head[price & _MASK] < 0:
-            price -= 1
-        i[BEST_BID] = price
-    elif side == 1 and price == i[BEST_ASK]:
-        if i[N_ASKS] == 0:
-            i[BEST_ASK] = NO_ASK
-            return
-        while b.head[price & _MASK] < 0:
-            price += 1
-        i[BEST_ASK] = price
+        if price == i[BEST_BID + side]:
+            step = -1 if side == 0 else 1
+            while i[N_BIDS + side] > 0 and ladder[HEAD, price & _MASK] < 0:
+                price += step
+            i[BEST_BID + side] = price if i[N_BIDS + side] > 0 else NO_BID if side == 0 else NO_ASK
 
 
 @njit(cache=True)
@@ -221,94 +184,83 @@ def take(b, side, limit, size, owner):  # type: ignore[no-untyped-def]
 
     Every match is a row of one public trade frame, and a row of `fills` for each user it concerns.
     """
-    i = b.i
+    i, pool = b.i, b.pool
     first = i[N_ROWS]
     while size > 0 and i[N_ROWS] < ROWS and i[N_FILLS] < FILLS - 1:
-        best = i[BEST_ASK] if side == 0 else i[BEST_BID]
-        if (side == 0 and best > limit) or (side == 1 and best < limit) or i[N_ASKS - side] == 0:
+        best = i[BEST_ASK - side]
+        if i[N_ASKS - side] == 0 or (side == 0 and best > limit) or (side == 1 and best < limit):
             break
-        slot = b.head[best & _MASK]
-        amount = min(size, b.left[slot])
+        slot = b.ladder[HEAD, best & _MASK]
+        amount = min(size, pool[LEFT, slot])
         size -= amount
         i[TRADE_ID] += 1
-        _record_trade(b, side, best, amount)
-        if b.owner[slot] != BACKGROUND:
-            _record_fill(b, b.owner[slot], best, amount, 1, b.left[slot] - amount)
-        if owner != BACKGROUND:
-            _record_fill(b, owner, best, amount, 0, size)
-        if amount == b.left[slot]:
+        _record_trade(i, b.rows, b.candles, side, best, amount)
+        for maker in range(2):
+            who = pool[OWNER, slot] if maker else owner
+            if who != BACKGROUND:
+                n = i[N_FILLS]
+                b.fills[n, X_OWNER], b.fills[n, X_PRICE], b.fills[n, X_SIZE] = who, best, amount
+                b.fills[n, X_TIME], b.fills[n, X_MAKER], b.fills[n, X_TRADE] = i[NOW_MS], maker, i[TRADE_ID]
+                i[N_FILLS] = n + 1
+        if amount == pool[LEFT, slot]:
             remove(b, slot)
         else:
-            b.left[slot] -= amount
-            b.depth[best & _MASK] -= amount
+            pool[LEFT, slot] -= amount
+            b.ladder[DEPTH, best & _MASK] -= amount
             i[VERSION] += 1
             i[BOOK_MS] = i[NOW_MS]
     if i[N_ROWS] > first:
-        b.row_flags[first] |= 2
-        b.row_flags[i[N_ROWS] - 1] |= 4
+        b.rows[first, R_FLAGS] |= 2
+        b.rows[i[N_ROWS] - 1, R_FLAGS] |= 4
         i[FRAME] += 1
     return size
 
 
-@njit(cache=True)
-def _record_trade(b, side, price, size):  # type: ignore[no-untyped-def]
-    i = b.i
-    n, now = i[N_ROWS], i[NOW_MS]
-    b.row_feed[n], b.row_flags[n], b.row_side[n] = TRADE_FEED, 0, side
-    b.row_time[n], b.row_price[n], b.row_size[n] = now, price, size
-    b.row_frame[n], b.row_push[n], b.row_id[n], b.row_seq[n] = i[FRAME], now, i[TRADE_ID], i[VERSION]
-    i[N_ROWS] = n + 1
+@inner
+def _record_trade(i, rows, candles, side, price, size):  # type: ignore[no-untyped-def]
+    now = i[NOW_MS]
+    _row(i, rows, np.int64(TRADE_FEED), np.int64(0), side, now, price, size, now, i[TRADE_ID])
     i[LAST] = price
     if price <= i[TRIGGER_LOW]:
         i[TRIGGERED] |= 1
     if price >= i[TRIGGER_HIGH]:
         i[TRIGGERED] |= 2
     minute = now // 60_000
-    place = minute % CANDLES
-    c = b.candles[place]
-    if c[0] != minute:
-        c[0], c[1], c[2], c[3], c[5], c[6] = minute, price, price, price, 0, 0
-        if i[CANDLE_LAST] < 0:
-            i[CANDLE_FIRST] = minute
-        i[CANDLE_LAST] = minute
-    c[2], c[3], c[4] = max(c[2], price), min(c[3], price), price
-    c[5] += size
-    c[6] += price * size
+    k = minute % CANDLES
+    if candles[k, C_MINUTE] != minute:
+        candles[k, C_MINUTE] = minute
+        candles[k, C_OPEN] = candles[k, C_HIGH] = candles[k, C_LOW] = price
+        candles[k, C_VOLUME] = candles[k, C_TURNOVER] = 0
+    candles[k, C_HIGH] = max(candles[k, C_HIGH], price)
+    candles[k, C_LOW] = min(candles[k, C_LOW], price)
+    candles[k, C_CLOSE] = price
+    candles[k, C_VOLUME] += size
+    candles[k, C_TURNOVER] += price * size
 
 
-@njit(cache=True)
-def _record_fill(b, owner, price, size, maker, left):  # type: ignore[no-untyped-def]
-    i = b.i
-    row = b.fills[i[N_FILLS]]
-    row[0], row[1], row[2], row[3], row[4], row[5], row[6] = owner, price, size, i[NOW_MS], maker, i[TRADE_ID], left
-    i[N_FILLS] += 1
+@inner
+def _row(i, rows, feed, flags, side, time_ms, price, size, push_ms, number):  # type: ignore[no-untyped-def]
+    n = i[N_ROWS]
+    rows[n, R_FEED], rows[n, R_FLAGS], rows[n, R_SIDE], rows[n, R_TIME] = feed, flags, side, time_ms
+    rows[n, R_PRICE], rows[n, R_SIZE], rows[n, R_FRAME], rows[n, R_PUSH] = price, size, i[FRAME], push_ms
+    rows[n, R_ID], rows[n, R_SEQ] = number, i[VERSION]
+    i[N_ROWS] = n + 1
 
 
 @njit(cache=True)
 def top(b, side, count, prices, sizes):  # type: ignore[no-untyped-def]
     """Write the best `count` levels of a side, best first, and return how many there are."""
-    levels = b.i[N_BIDS + side]
-    want = min(count, levels)
+    want = min(count, b.i[N_BIDS + side])
     price = b.i[BEST_BID + side]
     step = -1 if side == 0 else 1
     n = 0
     while n < want:
         place = price & _MASK
-        if b.head[place] >= 0:
-            prices[n], sizes[n] = price, b.depth[place]
+        if b.ladder[HEAD, place] >= 0:
+            prices[n], sizes[n] = price, b.ladder[DEPTH, place]
             n += 1
         price += step
     return n
-
-
-@njit(cache=True)
-def _book_row(b, feed, flags, side, price, size, push_ms):  # type: ignore[no-untyped-def]
-    i = b.i
-    n = i[N_ROWS]
-    b.row_feed[n], b.row_flags[n], b.row_side[n] = feed, flags, side
-    b.row_time[n], b.row_price[n], b.row_size[n] = i[BOOK_MS], price, size
-    b.row_frame[n], b.row_push[n], b.row_id[n], b.row_seq[n] = i[FRAME], push_ms, b.feed[feed, 3], i[VERSION]
-    i[N_ROWS] = n + 1
 
 
 @njit(cache=True)
@@ -316,37 +268,31 @@ def publish(b, feed, push_ms, snapshot, prices, sizes):  # type: ignore[no-untyp
     """Emit one message of a book topic: the whole top of the book, or what differs from the last message.
 
     A level that left the published depth is deleted, one that entered it is sent whole; nothing is sent when nothing
-    differs. `prices` and `sizes` are scratch of :data:`DEEPEST` elements.
+    differs. `snapshot` is 1 or 0; `prices` and `sizes` are scratch of :data:`DEEPEST` elements.
     """
-    i = b.i
-    start = i[N_ROWS]
-    b.feed[feed, 2] = i[VERSION]
-    b.feed[feed, 3] += 1
-    mark = 1 if snapshot else 0
+    i, rows, feeds = b.i, b.rows, b.feed
+    start, book_ms = i[N_ROWS], i[BOOK_MS]
+    feeds[feed, F_VERSION] = i[VERSION]
+    u = feeds[feed, F_U] + 1
     for side in range(2):
-        n = top(b, side, b.feed[feed, 4], prices, sizes)
-        old_price, old_size = b.shown_price[feed, side], b.shown_size[feed, side]
-        old_n = 0 if snapshot else b.shown_n[feed, side]
+        n = top(b, side, feeds[feed, F_DEPTH], prices, sizes)
+        shown = b.shown[feed, side]
+        old_n = 0 if snapshot == 1 else feeds[feed, F_BIDS + side]
         sign = -1 if side == 0 else 1
         k = j = 0
         while k < n or j < old_n:
-            if j == old_n or (k < n and (prices[k] - old_price[j]) * sign < 0):
-                _book_row(b, feed, mark, side, prices[k], sizes[k], push_ms)
-                k += 1
-            elif k == n or prices[k] != old_price[j]:
-                _book_row(b, feed, mark, side, old_price[j], 0, push_ms)
-                j += 1
-            else:
-                if sizes[k] != old_size[j]:
-                    _book_row(b, feed, mark, side, prices[k], sizes[k], push_ms)
-                k += 1
-                j += 1
+            # Which level comes next: one that is new (order < 0), one that is gone (> 0), or one in both (0).
+            order = -1 if j == old_n else 1 if k == n else (prices[k] - shown[0, j]) * sign
+            price, size = (prices[k], sizes[k]) if order <= 0 else (shown[0, j], 0)
+            if order != 0 or size != shown[1, j]:
+                _row(i, rows, feed, snapshot, side, book_ms, price, size, push_ms, u)
+            k += order <= 0
+            j += order >= 0
         for k in range(n):
-            old_price[k], old_size[k] = prices[k], sizes[k]
-        b.shown_n[feed, side] = n
+            shown[0, k], shown[1, k] = prices[k], sizes[k]
+        feeds[feed, F_BIDS + side] = n
     if i[N_ROWS] > start:
-        b.row_flags[start] |= 2
-        b.row_flags[i[N_ROWS] - 1] |= 4
+        rows[start, R_FLAGS] |= 2
+        rows[i[N_ROWS] - 1, R_FLAGS] |= 4
         i[FRAME] += 1
-    elif not snapshot:
-        b.feed[feed, 3] -= 1
+        feeds[feed, F_U] = u

@@ -20,23 +20,34 @@ import numpy as np
 from numba import njit
 
 from simulation._lob import (
+    BACKGROUND,
     BEST_ASK,
     BEST_BID,
     DEEPEST,
+    F_NEXT,
+    F_ON,
+    F_PUSH,
+    F_VERSION,
     FEEDS,
     FILLS,
+    HEAD,
     LATENT_STEPS,
     LIVE,
+    LIVE_LIST,
     N_ASKS,
     N_BIDS,
     N_FILLS,
     N_ROWS,
+    NEXT,
     NEXT_LATENT_MS,
     NOW_MS,
+    OWNER,
+    RING,
     ROWS,
     TRIGGERED,
     VERSION,
     add,
+    inner,
     publish,
     remove,
     take,
@@ -60,90 +71,88 @@ REACHED, FILLED, TRIGGER, FULL = range(4)
 _WORST_PUSH = 8 * DEEPEST
 
 
-@njit(cache=True)
-def _uniform(b, stream):  # type: ignore[no-untyped-def]
+#: Random streams, see :class:`simulation._lob.Lob`; not plain integers, see :func:`simulation._lob.inner`.
+_LATENT, _FLOW = np.array([0, 1])
+
+
+@inner
+def _uniform(rng, stream):  # type: ignore[no-untyped-def]
     """A double in [0, 1) from splitmix64 (Steele, Lea, Flood 2014)."""
-    b.rng[stream] += np.uint64(0x9E3779B97F4A7C15)
-    z = b.rng[stream]
+    rng[stream] += np.uint64(0x9E3779B97F4A7C15)
+    z = rng[stream]
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z = z ^ (z >> np.uint64(31))
     return float(z >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@njit(cache=True)
-def _normal(b, stream):  # type: ignore[no-untyped-def]
+@inner
+def _normal(rng, stream):  # type: ignore[no-untyped-def]
     """A standard normal number (Box and Muller 1958, cosine half)."""
-    radius = math.sqrt(-2.0 * math.log(1.0 - _uniform(b, stream)))
-    return radius * math.cos(2.0 * math.pi * _uniform(b, stream))
+    radius = math.sqrt(-2.0 * math.log(1.0 - _uniform(rng, stream)))
+    return radius * math.cos(2.0 * math.pi * _uniform(rng, stream))
 
 
-@njit(cache=True)
-def _size(b, mean, tilt):  # type: ignore[no-untyped-def]
-    sd = b.f[P_SIZE_SD]
-    return max(1, round(mean * math.exp(sd * _normal(b, 1) - 0.5 * sd * sd + tilt)))
+@inner
+def _size(f, rng, mean, tilt):  # type: ignore[no-untyped-def]
+    sd = f[P_SIZE_SD]
+    return max(1, round(mean * math.exp(sd * _normal(rng, _FLOW) - 0.5 * sd * sd + tilt)))
 
 
-@njit(cache=True)
-def _limit_order(b, side, price):  # type: ignore[no-untyped-def]
-    """Rest a background order, stepping back to the passive side of the market where it would take."""
+@inner
+def _limit_order(b, side, distance):  # type: ignore[no-untyped-def]
+    """Rest a background order so many ticks behind the efficient price, further back where it would take."""
     i, f = b.i, b.f
+    price = math.ceil(f[V] - 1.0) - distance if side == 0 else math.floor(f[V] + 1.0) + distance
     if side == 0 and i[N_ASKS] > 0:
         price = min(price, i[BEST_ASK] - 1)
     elif side == 1 and i[N_BIDS] > 0:
         price = max(price, i[BEST_BID] + 1)
     tilt = f[P_SIZE_TILT] * f[S] * (1.0 if side == 0 else -1.0)
-    add(b, side, price, _size(b, f[P_LIMIT_SIZE], tilt), 0)
+    add(b, side, price, _size(f, b.rng, f[P_LIMIT_SIZE], tilt), np.int64(BACKGROUND))
 
 
-@njit(cache=True)
-def _quote(b, side, distance):  # type: ignore[no-untyped-def]
-    """The price at a distance, in ticks, on the passive side of the efficient price."""
-    v = b.f[V]
-    return math.ceil(v - 1.0) - distance if side == 0 else math.floor(v + 1.0) + distance
-
-
-@njit(cache=True)
+@inner
 def _event(b):  # type: ignore[no-untyped-def]
     """One arrival of the Poisson flow, and the time of the next."""
     i, f = b.i, b.f
     activity = math.exp(f[X])
     limit, market, cancel = f[P_LIMIT], f[P_MARKET] * activity, f[P_CANCEL] * i[LIVE]
-    pick = _uniform(b, 1) * (limit + market + cancel)
+    pick = _uniform(b.rng, _FLOW) * (limit + market + cancel)
     if pick < limit:
-        buy = _uniform(b, 1) < 1.0 / (1.0 + math.exp(-2.0 * f[P_SIDE_TILT] * f[S]))
-        side = 0 if buy else 1
-        away = f[P_DISTANCE] * ((1.0 - _uniform(b, 1)) ** (-1.0 / f[P_TAIL]) - 1.0)
+        buy = _uniform(b.rng, _FLOW) < 1.0 / (1.0 + math.exp(-2.0 * f[P_SIDE_TILT] * f[S]))
+        side = np.int64(0 if buy else 1)
+        away = f[P_DISTANCE] * ((1.0 - _uniform(b.rng, _FLOW)) ** (-1.0 / f[P_TAIL]) - 1.0)
         if away < f[P_FAR]:
-            _limit_order(b, side, _quote(b, side, int(away)))
+            _limit_order(b, side, int(away))
     elif pick < limit + market:
-        buy = _uniform(b, 1) < 1.0 / (1.0 + math.exp(-2.0 * f[P_TAKER_TILT] * f[S]))
-        size = _size(b, f[P_MARKET_SIZE], 0.0)
+        buy = _uniform(b.rng, _FLOW) < 1.0 / (1.0 + math.exp(-2.0 * f[P_TAKER_TILT] * f[S]))
+        size = _size(f, b.rng, f[P_MARKET_SIZE], 0.0)
         # Noise takers do not chase: they stop a few ticks behind the efficient price.
-        take(b, 0 if buy else 1, int(f[V]) + (8 if buy else -8), size, 0)
+        take(b, np.int64(0 if buy else 1), int(f[V]) + (8 if buy else -8), size, np.int64(BACKGROUND))
     elif i[LIVE] > 0:
-        remove(b, b.live[int(_uniform(b, 1) * i[LIVE])])
+        remove(b, b.pool[LIVE_LIST, int(_uniform(b.rng, _FLOW) * i[LIVE])])
     rate = f[P_LIMIT] + f[P_MARKET] * activity + f[P_CANCEL] * i[LIVE]
-    f[NEXT_EVENT] -= 1000.0 * math.log(1.0 - _uniform(b, 1)) / rate
+    f[NEXT_EVENT] -= 1000.0 * math.log(1.0 - _uniform(b.rng, _FLOW)) / rate
 
 
-@njit(cache=True)
+@inner
 def _latent(b):  # type: ignore[no-untyped-def]
     """One step of efficient price, volatility and pressure."""
     f = b.f
     minutes = LATENT_MS / 60_000.0
     if b.i[LATENT_STEPS] % _SLOW == 0:
         keep = math.exp(-_SLOW * minutes / f[P_S_TAU])
-        f[S] = keep * f[S] + math.sqrt(1.0 - keep * keep) * _normal(b, 0)
+        f[S] = keep * f[S] + math.sqrt(1.0 - keep * keep) * _normal(b.rng, _LATENT)
         keep = math.exp(-_SLOW * minutes / f[P_VOL_TAU])
-        f[X] = keep * f[X] + f[P_VOL_SD] * math.sqrt(1.0 - keep * keep) * _normal(b, 0)
+        f[X] = keep * f[X] + f[P_VOL_SD] * math.sqrt(1.0 - keep * keep) * _normal(b.rng, _LATENT)
     b.i[LATENT_STEPS] += 1
     sigma = f[P_VOL] * math.exp(f[X] - f[P_VOL_SD] * f[P_VOL_SD])
     drift = f[P_SIGNAL] * f[P_EDGE] * sigma * f[S] * minutes
-    f[V] *= math.exp(drift + sigma * math.sqrt(minutes) * _normal(b, 0))
+    f[V] *= math.exp(drift + sigma * math.sqrt(minutes) * _normal(b.rng, _LATENT))
 
 
-@njit(cache=True)
+@inner
 def _react(b, side):  # type: ignore[no-untyped-def]
     """What the owners of quotes on `side`, and those who hunt them, do after the efficient price has moved."""
     i, f = b.i, b.f
@@ -151,30 +160,23 @@ def _react(b, side):  # type: ignore[no-untyped-def]
     fair = f[V]
     edge = fair + sign * f[P_STALE]
     if i[N_BIDS + side] > 0 and (i[BEST_BID + side] - edge) * sign > 0:
-        if _uniform(b, 1) < f[P_SNIPE]:
+        if _uniform(b.rng, _FLOW) < f[P_SNIPE]:
             bound = math.ceil(edge) if side == 0 else math.floor(edge)
-            take(b, 1 - side, bound, _size(b, 2.0 * f[P_MARKET_SIZE], 0.0), 0)
+            take(b, 1 - side, bound, _size(f, b.rng, 2.0 * f[P_MARKET_SIZE], 0.0), np.int64(BACKGROUND))
         else:
-            _flee(b, side, edge)
+            # Owners cancel what lies beyond the edge, each with the probability that he is quick enough.
+            price = i[BEST_BID + side]
+            while (price - edge) * sign > 0 and i[N_BIDS + side] > 0:
+                slot = b.ladder[HEAD, price & (RING - 1)]
+                while slot >= 0:
+                    after = b.pool[NEXT, slot]
+                    if b.pool[OWNER, slot] == BACKGROUND and _uniform(b.rng, _FLOW) < f[P_FLEE]:
+                        remove(b, slot)
+                    slot = after
+                price -= sign
     gap = (fair - i[BEST_BID + side]) * sign if i[N_BIDS + side] > 0 else 1e9
-    if gap > 1.5 and _uniform(b, 1) < f[P_REFILL]:
-        _limit_order(b, side, _quote(b, side, 0))
-
-
-@njit(cache=True)
-def _flee(b, side, edge):  # type: ignore[no-untyped-def]
-    """Cancel background quotes beyond the edge, each with the probability that its owner is quick enough."""
-    i = b.i
-    sign = 1 if side == 0 else -1
-    price = i[BEST_BID + side]
-    while (price - edge) * sign > 0 and i[N_BIDS + side] > 0:
-        slot = b.head[price & 0xFFFF]
-        while slot >= 0:
-            after = b.next[slot]
-            if b.owner[slot] == 0 and _uniform(b, 1) < b.f[P_FLEE]:
-                remove(b, slot)
-            slot = after
-        price -= sign
+    if gap > 1.5 and _uniform(b.rng, _FLOW) < f[P_REFILL]:
+        _limit_order(b, side, np.int64(0))
 
 
 @njit(cache=True)
@@ -191,10 +193,10 @@ def advance(b, until_ms, prices, sizes):  # type: ignore[no-untyped-def]
             return FILLED
         if i[N_ROWS] > ROWS - _WORST_PUSH or i[N_FILLS] > FILLS // 2:
             return FULL
-        push, which = until_ms + 1, -1
+        push, which = until_ms + 1, i[TRIGGERED]
         for k in range(FEEDS):
-            if b.feed[k, 0] != 0 and b.feed[k, 1] < push:
-                push, which = b.feed[k, 1], k
+            if b.feed[k, F_ON] != 0 and b.feed[k, F_NEXT] < push:
+                push, which = b.feed[k, F_NEXT], k
         latent = i[NEXT_LATENT_MS]
         event = int(f[NEXT_EVENT])
         soonest = min(latent, event, push)
@@ -205,11 +207,11 @@ def advance(b, until_ms, prices, sizes):  # type: ignore[no-untyped-def]
         if soonest == latent:
             i[NEXT_LATENT_MS] += LATENT_MS
             _latent(b)
-            _react(b, 0)
-            _react(b, 1)
+            for side in range(2):
+                _react(b, side)
         elif soonest == event:
             _event(b)
         else:
-            b.feed[which, 1] = push + b.feed[which, 5]
-            if b.feed[which, 2] != i[VERSION]:
-                publish(b, which, push, False, prices, sizes)
+            b.feed[which, F_NEXT] = push + b.feed[which, F_PUSH]
+            if b.feed[which, F_VERSION] != i[VERSION]:
+                publish(b, which, push, np.int64(0), prices, sizes)

@@ -155,7 +155,6 @@ class SyntheticMarket:
         """Forget what was published and counted during the burn-in."""
         self.lob.i[[_lob.N_ROWS, _lob.FRAME, _lob.TRADE_ID]] = 0
         self.lob.candles[:] = 0
-        self.lob.i[_lob.CANDLE_LAST] = -1
 
     @property
     def now_ms(self) -> int:
@@ -200,23 +199,23 @@ class SyntheticMarket:
             )
         now = self.now_ms
         # Pushes lie on multiples of the interval, whenever somebody subscribes; the update id goes on.
-        u = self.lob.feed[feed, 3]
-        self.lob.feed[feed] = (1, now - now % push_ms + push_ms, 0, u, levels, push_ms)
+        u = self.lob.feed[feed, _lob.F_U]
+        self.lob.feed[feed] = (1, now - now % push_ms + push_ms, 0, u, levels, push_ms, 0, 0)
         self.snapshot(feed)
 
     def snapshot(self, feed: int) -> None:
         """Publish the whole top of the book on a topic."""
-        _lob.publish(self.lob, feed, self.now_ms, True, self._prices, self._sizes)
+        _lob.publish(self.lob, feed, self.now_ms, 1, self._prices, self._sizes)
 
     def close_feed(self, feed: int) -> None:
         """Stop a book topic."""
-        self.lob.feed[feed, 0] = 0
+        self.lob.feed[feed, _lob.F_ON] = 0
 
     def shrink(self, slot: int, steps: int) -> None:
         """Make a resting order smaller; it keeps its place in the queue."""
         lob = self.lob
-        lob.left[slot] -= steps
-        lob.depth[int(lob.price[slot]) % _lob.RING] -= steps
+        lob.pool[_lob.LEFT, slot] -= steps
+        lob.ladder[_lob.DEPTH, int(lob.pool[_lob.PRICE, slot]) % _lob.RING] -= steps
         lob.i[_lob.VERSION] += 1
         lob.i[_lob.BOOK_MS] = self.now_ms
 
@@ -227,16 +226,17 @@ class SyntheticMarket:
 
     def take_rows(self, ordinal: int = 0) -> EventBatch:
         """The waiting rows as events, frames numbered from `ordinal` on; the buffer is emptied."""
-        n, lob = self.rows, self.lob
+        rows = self.lob.rows[: self.rows]
+        trade = rows[:, _lob.R_FEED] == _lob.TRADE_FEED
         batch = EventBatch(
-            kind=np.where(lob.row_feed[:n] == _lob.TRADE_FEED, TRADE, BOOK).astype(np.int8),
-            flags=lob.row_flags[:n] & np.where(lob.row_feed[:n] == _lob.TRADE_FEED, 0, 7).astype(np.uint8),
-            side=lob.row_side[:n].copy(),
-            time_ms=lob.row_time[:n].copy(),
-            price=lob.row_price[:n].copy(),
-            size=lob.row_size[:n].copy(),
-            ordinal=lob.row_frame[:n] + ordinal,
-            recv_ns=lob.row_push[:n] * 1_000_000,
+            kind=np.where(trade, TRADE, BOOK).astype(np.int8),
+            flags=np.where(trade, 0, rows[:, _lob.R_FLAGS]).astype(np.uint8),
+            side=rows[:, _lob.R_SIDE].astype(np.int8),
+            time_ms=rows[:, _lob.R_TIME].copy(),
+            price=rows[:, _lob.R_PRICE].copy(),
+            size=rows[:, _lob.R_SIZE].copy(),
+            ordinal=rows[:, _lob.R_FRAME] + ordinal,
+            recv_ns=rows[:, _lob.R_PUSH] * 1_000_000,
         )
         self.clear_rows()
         return batch

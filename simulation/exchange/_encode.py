@@ -12,211 +12,205 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from simulation._lob import FEEDS, TRADE_FEED
+from simulation._lob import (
+    FEEDS,
+    R_FEED,
+    R_FLAGS,
+    R_FRAME,
+    R_ID,
+    R_PRICE,
+    R_PUSH,
+    R_SEQ,
+    R_SIDE,
+    R_SIZE,
+    R_TIME,
+    TRADE_FEED,
+    inner,
+)
 
 #: Room for a frame's fixed parts, a level and a trade, bytes.
 FRAME_BYTES, LEVEL_BYTES, TRADE_BYTES = 320, 64, 320
 
 
 class Style(NamedTuple):
-    """How one symbol's numbers and names are written."""
+    """How one symbol's numbers and names are written: the middle arguments of :func:`encode`."""
 
     heads: NDArray[np.uint8]
-    """[FEEDS + 1, n]: ``{"topic":"…","type":"`` of each feed; trades last."""
-    head_size: NDArray[np.int64]
-    symbol: NDArray[np.uint8]
-    digits: NDArray[np.int64]
-    """Decimals of prices, of sizes; units of the last decimal a tick, a step."""
-    tick: NDArray[np.int64]
-    """Last trade price and direction, carried from batch to batch."""
+    """[texts, 64]: ``{"topic":"…","type":"`` of each feed, trades last; the symbol; fixed texts."""
+    numbers: NDArray[np.int64]
+    """Sizes of `heads`; decimals of prices and sizes; units of the last decimal a tick and a step; last trade price and
+    direction, carried from batch to batch."""
+
+
+# Rows of `heads` after those of the feeds: the symbol, then the fixed texts below.
+_SYMBOL = FEEDS + 1
+(
+    _SNAPSHOT, _DELTA, _DATA, _BIDS, _ASKS, _U, _SEQ, _CTS, _TRADES, _T, _S, _BUY, _SELL, _P, _L, _PLUS, _MINUS, _ZERO,
+    _ID, _BT,
+) = range(FEEDS + 2, FEEDS + 22)  # fmt: skip
+_TEXTS = (
+    'snapshot","ts":', 'delta","ts":', ',"data":{"s":"', '","b":[', '],"a":[', '],"u":', ',"seq":', '},"cts":',
+    ',"data":[', '{"T":', ',"s":"', '","S":"Buy","v":"', '","S":"Sell","v":"', '","p":"', '","L":"', "Plus", "Minus",
+    "Zero", 'Tick","i":"00000000-0000-5000-8000-', '","BT":false,"RPI":false,"seq":',
+)  # fmt: skip
+# Places of `numbers` after the sizes of texts; `_NONE` holds 0 decimals.
+_PRICE_DIGITS, _SIZE_DIGITS, _PRICE_UNITS, _SIZE_UNITS, _NONE, _LAST, _DIRECTION = range(FEEDS + 22, FEEDS + 29)
 
 
 def new_style(symbol: str, topics: dict[int, str], digits: tuple[int, int, int, int]) -> Style:
     """The style of a symbol whose feeds are published under `topics`."""
-    heads = np.zeros((FEEDS + 1, 64), np.uint8)
-    sizes = np.zeros(FEEDS + 1, np.int64)
-    for feed, topic in topics.items():
-        raw = f'{{"topic":"{topic}","type":"'.encode()
-        heads[feed, : len(raw)] = np.frombuffer(raw, np.uint8)
-        sizes[feed] = len(raw)
-    return Style(
-        heads=heads,
-        head_size=sizes,
-        symbol=np.frombuffer(symbol.encode(), np.uint8),
-        digits=np.array(digits, np.int64),
-        tick=np.array([0, 1], np.int64),
-    )
+    heads = np.zeros((FEEDS + 22, 64), np.uint8)
+    numbers = np.zeros(FEEDS + 29, np.int64)
+    texts = {feed: f'{{"topic":"{topic}","type":"' for feed, topic in topics.items()}
+    texts |= {_SYMBOL: symbol} | dict(enumerate(_TEXTS, _SNAPSHOT))
+    for place, text in texts.items():
+        raw = text.encode()
+        heads[place, : len(raw)] = np.frombuffer(raw, np.uint8)
+        numbers[place] = len(raw)
+    numbers[_PRICE_DIGITS:] = (*digits, 0, 0, 1)
+    return Style(heads, numbers)
 
 
-def _text(value: str) -> NDArray[np.uint8]:
-    return np.frombuffer(value.encode(), np.uint8)
-
-
-_SNAPSHOT, _DELTA = _text('snapshot","ts":'), _text('delta","ts":')
-_DATA, _BIDS, _ASKS, _U = _text(',"data":{"s":"'), _text('","b":['), _text('],"a":['), _text('],"u":')
-_SEQ, _CTS = _text(',"seq":'), _text('},"cts":')
-_TRADES, _T, _S = _text(',"data":['), _text('{"T":'), _text(',"s":"')
-_BUY, _SELL, _P = _text('","S":"Buy","v":"'), _text('","S":"Sell","v":"'), _text('","p":"')
-_ID, _BT = _text('Tick","i":"00000000-0000-5000-8000-'), _text('","BT":false,"RPI":false,"seq":')
-_PLUS, _MINUS, _ZERO, _L = _text("Plus"), _text("Minus"), _text("Zero"), _text('","L":"')
-_HEX = _text("0123456789abcdef")
-
-
-@njit(cache=True)
-def _put(out, at, text):  # type: ignore[no-untyped-def]
-    for k in range(len(text)):
+@inner
+def _put(out, at, text, size):  # type: ignore[no-untyped-def]
+    for k in range(size):
         out[at + k] = text[k]
-    return at + len(text)
+    return at + size
 
 
-@njit(cache=True)
-def _char(out, at, code):  # type: ignore[no-untyped-def]
-    out[at] = code
-    return at + 1
-
-
-@njit(cache=True)
+@inner
 def _number(out, at, value, digits):  # type: ignore[no-untyped-def]
     """A whole number of units of the last decimal, written with `digits` decimals."""
-    end, rest = at, value
-    width = digits + 1
-    while rest >= 10 ** min(width, 18) and width < 18:
+    width, rest = 1, value // 10
+    while rest > 0 or width <= digits:
         width += 1
+        rest //= 10
     end = at + width + (1 if digits > 0 else 0)
     place = end - 1
     for k in range(width):
         if k == digits and digits > 0:
             out[place] = 46
             place -= 1
-        out[place] = 48 + rest % 10
-        rest //= 10
+        out[place] = 48 + value % 10
+        value //= 10
         place -= 1
     return end
 
 
-@njit(cache=True)
-def _level(out, at, price, size, digits):  # type: ignore[no-untyped-def]
-    at = _char(out, at, 91)
-    at = _char(out, at, 34)
-    at = _number(out, at, price * digits[2], digits[0])
-    at = _char(out, at, 34)
-    at = _char(out, at, 44)
-    at = _char(out, at, 34)
-    at = _number(out, at, size * digits[3], digits[1] if size > 0 else 0)
-    at = _char(out, at, 34)
-    return _char(out, at, 93)
+@inner
+def _level(out, at, price, size, numbers):  # type: ignore[no-untyped-def]
+    out[at], out[at + 1] = 91, 34
+    at = _number(out, at + 2, price * numbers[_PRICE_UNITS], numbers[_PRICE_DIGITS])
+    out[at], out[at + 1], out[at + 2] = 34, 44, 34
+    at = _number(out, at + 3, size * numbers[_SIZE_UNITS], numbers[_SIZE_DIGITS if size > 0 else _NONE])
+    out[at], out[at + 1] = 34, 93
+    return at + 2
 
 
-@njit(cache=True)
-def _book(b, style, first, last, out, at):  # type: ignore[no-untyped-def]
-    feed = b.row_feed[first]
-    at = _put(out, at, style.heads[feed, : style.head_size[feed]])
-    at = _put(out, at, _SNAPSHOT if b.row_flags[first] & 1 else _DELTA)
-    at = _number(out, at, b.row_push[first], 0)
-    at = _put(out, at, _DATA)
-    at = _put(out, at, style.symbol)
-    at = _put(out, at, _BIDS)
-    side = 0
-    comma = False
-    for row in range(first, last):
-        if side == 0 and b.row_side[row] == 1:
-            at = _put(out, at, _ASKS)
-            side, comma = 1, False
-        if comma:
-            at = _char(out, at, 44)
-        comma = True
-        at = _level(out, at, b.row_price[row], b.row_size[row], style.digits)
-    if side == 0:
-        at = _put(out, at, _ASKS)
-    at = _put(out, at, _U)
-    at = _number(out, at, b.row_id[first], 0)
-    at = _put(out, at, _SEQ)
-    at = _number(out, at, b.row_seq[first], 0)
-    at = _put(out, at, _CTS)
-    at = _number(out, at, b.row_time[first], 0)
-    return _char(out, at, 125)
+@inner
+def _book(rows, first, last, heads, numbers, out, at):  # type: ignore[no-untyped-def]
+    feed = rows[first, R_FEED]
+    at = _put(out, at, heads[feed], numbers[feed])
+    snapshot = rows[first, R_FLAGS] & 1
+    text = _SNAPSHOT if snapshot else _DELTA
+    at = _put(out, at, heads[text], numbers[text])
+    at = _number(out, at, rows[first, R_PUSH], numbers[_NONE])
+    at = _put(out, at, heads[_DATA], numbers[_DATA])
+    at = _put(out, at, heads[_SYMBOL], numbers[_SYMBOL])
+    at = _put(out, at, heads[_BIDS], numbers[_BIDS])
+    row = first
+    for side in range(2):
+        start = row
+        while row < last and rows[row, R_SIDE] == side:
+            if row > start:
+                out[at] = 44
+                at += 1
+            at = _level(out, at, rows[row, R_PRICE], rows[row, R_SIZE], numbers)
+            row += 1
+        text = _ASKS if side == 0 else _U
+        at = _put(out, at, heads[text], numbers[text])
+    at = _number(out, at, rows[first, R_ID], numbers[_NONE])
+    at = _put(out, at, heads[_SEQ], numbers[_SEQ])
+    at = _number(out, at, rows[first, R_SEQ], numbers[_NONE])
+    at = _put(out, at, heads[_CTS], numbers[_CTS])
+    at = _number(out, at, rows[first, R_TIME], numbers[_NONE])
+    out[at] = 125
+    return at + 1
 
 
-@njit(cache=True)
-def _trades(b, style, first, last, out, at):  # type: ignore[no-untyped-def]
-    feed = len(style.head_size) - 1
-    at = _put(out, at, style.heads[feed, : style.head_size[feed]])
-    at = _put(out, at, _SNAPSHOT)
-    at = _number(out, at, b.row_push[first], 0)
-    at = _put(out, at, _TRADES)
-    for row in range(first, last):
-        price = b.row_price[row]
-        if row > first:
-            at = _char(out, at, 44)
-        at = _put(out, at, _T)
-        at = _number(out, at, b.row_time[row], 0)
-        at = _put(out, at, _S)
-        at = _put(out, at, style.symbol)
-        at = _put(out, at, _BUY if b.row_side[row] == 0 else _SELL)
-        at = _number(out, at, b.row_size[row] * style.digits[3], style.digits[1])
-        at = _put(out, at, _P)
-        at = _number(out, at, price * style.digits[2], style.digits[0])
-        at = _put(out, at, _L)
-        if price == style.tick[0]:
-            at = _put(out, at, _ZERO)
-        else:
-            style.tick[1] = 1 if price > style.tick[0] else -1
-        style.tick[0] = price
-        at = _put(out, at, _PLUS if style.tick[1] > 0 else _MINUS)
-        at = _put(out, at, _ID)
-        for k in range(12):
-            out[at + 11 - k] = _HEX[(b.row_id[row] >> (4 * k)) & 15]
-        at += 12
-        at = _put(out, at, _BT)
-        at = _number(out, at, b.row_seq[row], 0)
-        at = _char(out, at, 125)
-    at = _char(out, at, 93)
-    return _char(out, at, 125)
-
-
-@njit(cache=True)
-def _framed(out, start, body, end):  # type: ignore[no-untyped-def]
-    """Put the header of a text frame before its payload, which stands at `body`, and close the gap."""
-    size = end - body
-    out[start] = 0x81
-    if size < 126:
-        out[start + 1] = size
-        head = 2
-    elif size < 65_536:
-        out[start + 1] = 126
-        out[start + 2] = size >> 8
-        out[start + 3] = size & 255
-        head = 4
+@inner
+def _trade(rows, row, heads, numbers, out, at):  # type: ignore[no-untyped-def]
+    price = rows[row, R_PRICE]
+    at = _put(out, at, heads[_T], numbers[_T])
+    at = _number(out, at, rows[row, R_TIME], numbers[_NONE])
+    at = _put(out, at, heads[_S], numbers[_S])
+    at = _put(out, at, heads[_SYMBOL], numbers[_SYMBOL])
+    text = _BUY if rows[row, R_SIDE] == 0 else _SELL
+    at = _put(out, at, heads[text], numbers[text])
+    at = _number(out, at, rows[row, R_SIZE] * numbers[_SIZE_UNITS], numbers[_SIZE_DIGITS])
+    at = _put(out, at, heads[_P], numbers[_P])
+    at = _number(out, at, price * numbers[_PRICE_UNITS], numbers[_PRICE_DIGITS])
+    at = _put(out, at, heads[_L], numbers[_L])
+    if price == numbers[_LAST]:
+        at = _put(out, at, heads[_ZERO], numbers[_ZERO])
     else:
-        out[start + 1] = 127
-        for k in range(8):
-            out[start + 2 + k] = (size >> (8 * (7 - k))) & 255
-        head = 10
-    for k in range(size):
-        out[start + head + k] = out[body + k]
-    return start + head + size
+        numbers[_DIRECTION] = 1 if price > numbers[_LAST] else -1
+    numbers[_LAST] = price
+    text = _PLUS if numbers[_DIRECTION] > 0 else _MINUS
+    at = _put(out, at, heads[text], numbers[text])
+    at = _put(out, at, heads[_ID], numbers[_ID])
+    for k in range(12):
+        digit = (rows[row, R_ID] >> (4 * k)) & 15
+        out[at + 11 - k] = digit + (48 if digit < 10 else 87)
+    at = _put(out, at + 12, heads[_BT], numbers[_BT])
+    at = _number(out, at, rows[row, R_SEQ], numbers[_NONE])
+    out[at] = 125
+    return at + 1
+
+
+@inner
+def _trades(rows, first, last, heads, numbers, out, at):  # type: ignore[no-untyped-def]
+    at = _put(out, at, heads[FEEDS], numbers[FEEDS])
+    at = _put(out, at, heads[_SNAPSHOT], numbers[_SNAPSHOT])
+    at = _number(out, at, rows[first, R_PUSH], numbers[_NONE])
+    at = _put(out, at, heads[_TRADES], numbers[_TRADES])
+    for row in range(first, last):
+        at = _trade(rows, row, heads, numbers, out, at)
+        out[at] = 44
+        at += 1
+    out[at - 1], out[at] = 93, 125
+    return at + 1
 
 
 @njit(cache=True)
-def encode(b, rows, style, out, feeds, ends):  # type: ignore[no-untyped-def]
-    """Write the frames of the first `rows` rows of a market's buffer; return how many.
+def encode(rows, heads, numbers, out, feeds, ends):  # type: ignore[no-untyped-def]
+    """Write the frames of a market's rows; return how many.
 
-    `feeds` gets the feed of each frame (the last feed number for trades), `ends` the end of its bytes in `out`.
+    `feeds` gets the feed of each frame (:data:`simulation._lob.FEEDS` for trades), `ends` the end of its
+    bytes in `out`.
     """
-    first = frames = at = 0
-    while first < rows:
+    first = frames = at = np.int64(0)
+    while first < len(rows):
         last = first + 1
-        while last < rows and b.row_frame[last] == b.row_frame[first]:
+        while last < len(rows) and rows[last, R_FRAME] == rows[first, R_FRAME]:
             last += 1
-        body = at + 10
-        if b.row_feed[first] == TRADE_FEED:
-            end = _trades(b, style, first, last, out, body)
-            feeds[frames] = len(style.head_size) - 1
+        feed = rows[first, R_FEED]
+        if feed == TRADE_FEED:
+            feed = FEEDS
+            end = _trades(rows, first, last, heads, numbers, out, at + 10)
         else:
-            end = _book(b, style, first, last, out, body)
-            feeds[frames] = b.row_feed[first]
-        at = _framed(out, at, body, end)
-        ends[frames] = at
+            end = _book(rows, first, last, heads, numbers, out, at + 10)
+        # The header of the frame goes before its payload, which then closes up.
+        size = end - at - 10
+        extra = 0 if size < 126 else 2 if size < 65_536 else 8
+        out[at] = 0x81
+        out[at + 1] = size if extra == 0 else 126 if extra == 2 else 127
+        for k in range(extra):
+            out[at + 2 + k] = (size >> (8 * (extra - 1 - k))) & 255
+        for k in range(size):
+            out[at + 2 + extra + k] = out[at + 10 + k]
+        at += 2 + extra + size
+        feeds[frames], ends[frames] = feed, at
         frames += 1
         first = last
     return frames

@@ -89,14 +89,15 @@ class Keyring:
 
 
 class RateLimiter:
-    """Requests of each endpoint in the present second."""
+    """Requests of each endpoint in the present second, against `limits`."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Mapping[str, int]) -> None:
+        self._limits = limits
         self._used: dict[str, tuple[int, int]] = {}
 
     def spend(self, path: str) -> tuple[dict[str, str], bool]:
         """Count a request: the headers to answer with, and whether it is within the limit."""
-        limit = LIMITS.get(path)
+        limit = self._limits.get(path)
         if limit is None:
             return {}, True
         now = wall_ms()

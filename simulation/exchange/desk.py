@@ -181,7 +181,7 @@ class Desk:
         count = int(lob.i[_lob.N_FILLS])
         rows = lob.fills[:count].tolist()
         lob.i[_lob.N_FILLS] = 0
-        for number, price, size, time_ms, maker, trade, _ in rows:
+        for number, price, size, time_ms, maker, trade in rows:
             self._fill(self.orders[number], price, size, time_ms, maker=bool(maker), trade=trade)
         if rows:
             self._trim(listing)

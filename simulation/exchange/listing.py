@@ -65,8 +65,9 @@ class Listing:
         units = (int(instrument.tick_size.scaleb(digits[0])), int(instrument.qty_step.scaleb(digits[1])))
         self._style = new_style(self.symbol, topics, (*digits, *units))
         self._users = dict.fromkeys(topics, 0)
-        self.trades: deque[tuple[int, int, int, int, int, int]] = deque(maxlen=_RECENT)
-        self._first_tick = self.mark_ticks
+        self.trades: deque[list[int]] = deque(maxlen=_RECENT)
+        encode(self.market.lob.rows[:0], *self._style, *(np.empty(1, kind) for kind in (np.uint8, np.int64, np.int64)))
+        self.market.top(0, 1)  # both compile now rather than while the market runs
 
     # -- prices -------------------------------------------------------------------------------------------------------
 
@@ -134,8 +135,8 @@ class Listing:
         lob = self.market.lob
         sides = []
         for side in (0, 1):
-            n = int(lob.shown_n[feed, side])
-            prices, sizes = lob.shown_price[feed, side, :n].tolist(), lob.shown_size[feed, side, :n].tolist()
+            n = int(lob.feed[feed, _lob.F_BIDS + side])
+            prices, sizes = lob.shown[feed, side, :, :n].tolist()
             sides.append(
                 ",".join(f'["{self.numbers.price(p)}","{self.numbers.size(s)}"]' for p, s in zip(prices, sizes))
             )
@@ -143,7 +144,8 @@ class Listing:
         now = self.market.now_ms
         return (
             f'{{"topic":"{topic}","type":"snapshot","ts":{now},"data":{{"s":"{self.symbol}","b":[{sides[0]}],'
-            f'"a":[{sides[1]}],"u":{lob.feed[feed, 3]},"seq":{lob.feed[feed, 2]}}},"cts":{lob.i[_lob.BOOK_MS]}}}'
+            f'"a":[{sides[1]}],"u":{lob.feed[feed, _lob.F_U]},"seq":{lob.feed[feed, _lob.F_VERSION]}}},'
+            f'"cts":{lob.i[_lob.BOOK_MS]}}}'
         ).encode()
 
     def collect(self) -> Flush | None:
@@ -152,25 +154,18 @@ class Listing:
         rows = market.rows
         if rows == 0:
             return None
-        lob = market.lob
-        traded = np.flatnonzero(lob.row_feed[:rows] == _lob.TRADE_FEED)
-        for k in traded[-_RECENT:].tolist():
-            self.trades.append(
-                (
-                    int(lob.row_time[k]), int(lob.row_price[k]), int(lob.row_size[k]), int(lob.row_side[k]),
-                    int(lob.row_id[k]), int(lob.row_seq[k]),
-                )
-            )  # fmt: skip
-        flush = self._encode(rows, len(traded)) if self.watched else None
+        block = market.lob.rows[:rows]
+        traded = block[block[:, _lob.R_FEED] == _lob.TRADE_FEED]
+        self.trades.extend(traded[-_RECENT:].tolist())
+        flush = self._encode(block, len(traded)) if self.watched else None
         market.clear_rows()
         return flush
 
-    def _encode(self, rows: int, trades: int) -> Flush:
-        lob = self.market.lob
-        frames = int(lob.row_frame[rows - 1] - lob.row_frame[0]) + 1
-        out = np.empty(rows * LEVEL_BYTES + trades * TRADE_BYTES + frames * FRAME_BYTES, np.uint8)
+    def _encode(self, rows: NDArray[np.int64], trades: int) -> Flush:
+        frames = int(rows[-1, _lob.R_FRAME] - rows[0, _lob.R_FRAME]) + 1
+        out = np.empty(len(rows) * LEVEL_BYTES + trades * TRADE_BYTES + frames * FRAME_BYTES, np.uint8)
         feeds, ends = np.empty(frames, np.int64), np.empty(frames, np.int64)
-        count = encode(lob, rows, self._style, out, feeds, ends)
+        count = encode(rows, *self._style, out, feeds, ends)
         return Flush(out[: ends[count - 1]], feeds[:count], ends[:count])
 
     # -- REST ---------------------------------------------------------------------------------------------------------
@@ -233,7 +228,7 @@ class Listing:
             "b": sides[0],
             "a": sides[1],
             "ts": self.market.now_ms,
-            "u": max(int(self.market.lob.feed[:, 3].max()), 1),
+            "u": max(int(self.market.lob.feed[:, _lob.F_U].max()), 1),
             "seq": self.seq,
             "cts": int(self.market.lob.i[_lob.BOOK_MS]),
         }
@@ -242,24 +237,24 @@ class Listing:
         """The elements of ``GET /v5/market/recent-trade``, newest first."""
         return [
             {
-                "execId": trade_id(number),
+                "execId": trade_id(row[_lob.R_ID]),
                 "symbol": self.symbol,
-                "price": self.numbers.price(price),
-                "size": self.numbers.size(size),
-                "side": "Sell" if side else "Buy",
-                "time": str(time_ms),
+                "price": self.numbers.price(row[_lob.R_PRICE]),
+                "size": self.numbers.size(row[_lob.R_SIZE]),
+                "side": "Sell" if row[_lob.R_SIDE] else "Buy",
+                "time": str(row[_lob.R_TIME]),
                 "isBlockTrade": False,
                 "isRPITrade": False,
-                "seq": str(seq),
+                "seq": str(row[_lob.R_SEQ]),
             }
-            for time_ms, price, size, side, number, seq in list(self.trades)[: -limit - 1 : -1]
+            for row in list(self.trades)[: -limit - 1 : -1]
         ]
 
     def candles(self) -> NDArray[np.int64]:
         """One-minute candles with trades in them, oldest first: see :class:`simulation._lob.Lob`."""
         rows = self.market.lob.candles
-        kept = rows[rows[:, 0] > 0]
-        ordered: NDArray[np.int64] = kept[np.argsort(kept[:, 0])]
+        kept = rows[rows[:, _lob.C_MINUTE] > 0]
+        ordered: NDArray[np.int64] = kept[np.argsort(kept[:, _lob.C_MINUTE])]
         return ordered
 
     def klines(self, minutes: int, start_ms: int, end_ms: int, limit: int) -> list[list[str]]:

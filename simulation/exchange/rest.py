@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from simulation.exchange.auth import Keyring, RateLimiter, wall_ms
+from simulation.exchange.auth import LIMITS, Keyring, RateLimiter, wall_ms
 from simulation.exchange.listing import Listing
 from simulation.exchange.numbers import money
 from simulation.exchange.orders import Order, Refusal
@@ -42,11 +42,13 @@ class RestApi:
         What is traded.
     keyring
         Who may trade.
+    limits
+        Requests a second of an endpoint.
     """
 
-    def __init__(self, venue: Venue, keyring: Keyring) -> None:
+    def __init__(self, venue: Venue, keyring: Keyring, limits: Mapping[str, int] = LIMITS) -> None:
         self._venue, self._desk, self._keyring = venue, venue.desk, keyring
-        self._limiter = RateLimiter()
+        self._limiter = RateLimiter(limits)
         self._public: dict[str, Callable[[Params], Any]] = {
             "/v5/market/time": self._time,
             "/v5/market/instruments-info": self._instruments,

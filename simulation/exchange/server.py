@@ -7,7 +7,7 @@ import contextlib
 import signal as signals
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from types import TracebackType
@@ -17,7 +17,7 @@ import msgspec
 from aiohttp import web
 
 from market.errors import ConfigError
-from simulation.exchange.auth import Keyring
+from simulation.exchange.auth import LIMITS, Keyring
 from simulation.exchange.clock import Clock
 from simulation.exchange.desk import Desk
 from simulation.exchange.listing import Listing
@@ -61,6 +61,8 @@ class LocalExchange:
         Fractions of a fill's value.
     api_key, api_secret
         The account's key.
+    limits
+        Requests a second of an endpoint; Bybit's unless told otherwise.
 
     Examples
     --------
@@ -86,6 +88,7 @@ class LocalExchange:
         taker_fee: Decimal = Decimal("0.00055"),
         api_key: str = "local",
         api_secret: str = "local-secret",
+        limits: Mapping[str, int] = LIMITS,
     ) -> None:
         if not symbols or len(set(symbols)) != len(symbols):
             raise ConfigError("the local exchange lists no symbol, or one twice", advice="Name each symbol once")
@@ -96,7 +99,7 @@ class LocalExchange:
         keyring = Keyring(api_key, api_secret)
         self.clock = Clock(start_ms, speed)
         self._port = port
-        self._api = RestApi(self.venue, keyring)
+        self._api = RestApi(self.venue, keyring, limits)
         self._public, self._private = PublicHub(self.venue), PrivateHub(keyring)
         self.venue.audience = self._public
         self.venue.desk.tell = lambda topic, rows: self._private.publish(topic, rows, self.venue.now_ms)

@@ -162,11 +162,11 @@ def test_book_queues_agree_with_displayed_sizes() -> None:
     for side in (0, 1):
         prices, sizes = market.top(side, 1_000)
         for price, size in zip(prices.tolist(), sizes.tolist()):
-            slot, total = int(lob.head[price % _lob.RING]), 0
+            slot, total = int(lob.ladder[_lob.HEAD, price % _lob.RING]), 0
             while slot >= 0:
-                assert (lob.price[slot], lob.side[slot]) == (price, side)
-                total += int(lob.left[slot])
-                slot = int(lob.next[slot])
+                assert lob.pool[[_lob.PRICE, _lob.SIDE], slot].tolist() == [price, side]
+                total += int(lob.pool[_lob.LEFT, slot])
+                slot = int(lob.pool[_lob.NEXT, slot])
             assert total == size
     assert lob.i[_lob.FREE] + lob.i[_lob.LIVE] == _lob.SLOTS
 
@@ -174,12 +174,12 @@ def test_book_queues_agree_with_displayed_sizes() -> None:
 def test_oldest_order_of_a_level_trades_first() -> None:
     market = SyntheticMarket(11, START, MarketParams())
     lob = market.lob
-    price = int(lob.i[_lob.BEST_BID]) + 0
-    displayed = int(lob.depth[price % _lob.RING])
+    price = int(lob.i[_lob.BEST_BID])
+    displayed = int(lob.ladder[_lob.DEPTH, price % _lob.RING])
     _lob.add(lob, 0, price, 30, 1)
     _lob.add(lob, 0, price, 30, 2)
     assert _lob.take(lob, 1, price, displayed + 40, 3) == 0
-    fills = lob.fills[: lob.i[_lob.N_FILLS], [0, 2, 4]].tolist()
+    fills = lob.fills[: lob.i[_lob.N_FILLS], [_lob.X_OWNER, _lob.X_SIZE, _lob.X_MAKER]].tolist()
     makers = [fill for fill in fills if fill[2]]
     assert makers == [[1, 30, 1], [2, 10, 1]]
     assert sum(size for owner, size, maker in fills if owner == 3) == displayed + 40
