@@ -179,15 +179,15 @@ class Core:
         if not reason:
             assert decision.params is not None
             assert state.risk.equity is not None
-            atr = bar.atr if bar.atr is not None else float("nan")
-            plan = make_plan(decision.params, decision.side, bar.close, atr, config.timeframe_ms)
+            assert bar.atr is not None
+            plan = make_plan(decision.params, decision.side, bar.close, bar.atr, config.timeframe_ms)
             if plan is None:
                 reason = f"no valid prices (close {bar.close}, ATR {bar.atr})"
                 alerts.append(Alert("warning", "no-prices", reason))
             else:
                 steps, reason = risk.size_steps(config, self.rules, state.risk.equity, plan.limit, plan.stop)
                 if not reason:
-                    entry = self._desk.place(plan, steps, bar.close_ms, atr, state.council.content_hash)
+                    entry = self._desk.place(plan, steps, bar.close_ms, bar.atr, state.council.content_hash)
         decided = Decided(bar.open_ms, vote, entry.link_id if entry else None, reason, shadow)
         return [decided, *alerts, *([entry] if entry else [])]
 
@@ -199,6 +199,8 @@ class Core:
             return "stopping"
         if state.trade is not None:
             return f"busy with {state.trade.link_id}"
+        if bar.atr is None:
+            return "ATR unknown"
         account = risk.account_gate(state.risk, self.config, state.now_ms)
         return account or risk.market_gate(bar, self.config)
 

@@ -214,7 +214,8 @@ class _Daemon:
     def finish(self) -> None:
         """Close the session in the journal; it goes on from there next time."""
         journal, session = self._parts.journal, self._session
-        journal.end(session.core.state.dump())
+        if session.flush():
+            journal.end(session.core.state.dump())
         write_status(self._folder, session, mode=self._parts.mode, running=False, number=self._parts.number)
         journal.close()
 

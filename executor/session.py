@@ -235,6 +235,10 @@ class Session:
                     self._act(action)
             events = [*refused, *self.gateway.take()]
 
+    def flush(self) -> bool:
+        """Try once more to write what could not be written; whether the journal is whole."""
+        return not self._unwritten or self._write()
+
     def _write(self) -> bool:
         """Whether everything up to now is in the journal; what is not is kept and tried again."""
         try:

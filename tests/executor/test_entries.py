@@ -148,11 +148,18 @@ def test_a_late_bar_is_not_traded(bench: Bench) -> None:
 
 
 @pytest.mark.failure(30)
-@pytest.mark.parametrize("change", [{"atr": None}, {"atr": 0.0}, {"close": -1}, {"close": 0}, {"close": 60}])
+@pytest.mark.parametrize("change", [{"atr": 0.0}, {"atr": -1.0}, {"close": -1}, {"close": 0}, {"close": 60}])
 def test_impossible_prices_give_an_alert_and_no_order(bench: Bench, change: dict[str, Any]) -> None:
     actions = bench.bar(0.5, **change)
     assert not entries(actions)
     assert any(isinstance(action, Alert) and action.code == "no-prices" for action in actions)
+
+
+@pytest.mark.failure(34)
+def test_an_unknown_atr_is_a_reason_and_no_alert(bench: Bench) -> None:
+    actions = bench.bar(0.5, atr=None)
+    assert [type(action) for action in actions] == [SwapCouncil, Decided]
+    assert reason(actions) == "ATR unknown"
 
 
 @pytest.mark.failure(1)

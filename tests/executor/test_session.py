@@ -194,8 +194,7 @@ def test_a_full_disk_stops_entries_and_not_exits(tmp_path: Path) -> None:
     assert stage.core.state.counts.closed == 1
     assert stage.gateway._account.position == 0
     db.execute("PRAGMA max_page_count=1000000")
-    stage.session.drive([])
-    stage.session.tick(time.monotonic())
+    assert stage.session.flush()
     post = stage.core.state.counts.bars
     stage.run(events[done:][-20_000:], 500)
     assert stage.core.state.counts.bars >= post
