@@ -1,0 +1,127 @@
+"""The gate: every condition by itself, and what is unknown meets none."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from settings import Gate
+from training.backtest import Track
+from training.gate import GateVerdict, judge
+from training.holdout import HoldOutResult
+
+
+def _track(mean: float, trades: int = 40, rows: int = 1_000, seed: int = 0) -> Track:
+    generator = np.random.default_rng(seed)
+    filled = np.zeros(rows, np.bool_)
+    filled[generator.choice(rows, trades, replace=False)] = True
+    returns = np.where(filled, generator.normal(mean, 0.002, rows), 0.0)
+    return Track(returns, filled.copy(), filled, unknown=0)
+
+
+def _holdout(track: Track) -> HoldOutResult:
+    rows = len(track.returns)
+    return HoldOutResult(
+        track, np.arange(rows, dtype=np.int64), np.zeros(rows, np.int8), np.array([-0.01, -0.02]), 0.05
+    )
+
+
+@dataclass
+class Evidence:
+    """A strong council; tests weaken one thing at a time."""
+
+    rules: Gate = field(default_factory=Gate)
+    paths: list[Track] = field(default_factory=lambda: [_track(0.002, 80, seed=seed) for seed in range(5)])
+    returns: NDArray[np.float64] = field(
+        default_factory=lambda: np.column_stack(
+            [_track(0.002 * (n == 3) - 0.001, 80, seed=n).returns for n in range(9)]
+        )
+    )
+    random: NDArray[np.float64] = field(default_factory=lambda: np.linspace(-0.1, 0.01, 200))
+    holdout: HoldOutResult = field(default_factory=lambda: _holdout(_track(0.002, 20, 300)))
+
+    def verdict(self) -> GateVerdict:
+        sharpes = np.array(
+            [column.mean() / column.std(ddof=1) if column.any() else math.nan for column in self.returns.T]
+        )
+        return judge(
+            self.rules,
+            paths=self.paths,
+            sharpes=sharpes,
+            returns=self.returns,
+            random=self.random,
+            holdout=self.holdout,
+        )
+
+
+def _unmet(verdict: GateVerdict) -> set[str]:
+    return {reason.name for reason in verdict.reasons if not reason.passed}
+
+
+def test_a_strong_council_passes_and_says_why() -> None:
+    verdict = Evidence().verdict()
+    assert verdict.passed
+    assert _unmet(verdict) == set()
+    assert [reason.name for reason in verdict.reasons] == [
+        "dsr", "pbo", "paths", "random", "holdout_trades", "holdout_return",
+    ]  # fmt: skip
+    assert verdict.figures["tried"] == 9
+
+
+def test_every_condition_can_fail_alone() -> None:
+    returns = Evidence().returns
+    assert _unmet(Evidence(returns=returns - returns.mean(axis=0)).verdict()) == {"pbo"}
+    assert _unmet(Evidence(rules=Gate(min_dsr=1 - 1e-16)).verdict()) == {"dsr"}
+    assert _unmet(Evidence(rules=Gate(min_holdout_trades=21)).verdict()) == {"holdout_trades"}
+    assert _unmet(Evidence(holdout=_holdout(_track(-0.002, 20, 300))).verdict()) == {"holdout_return"}
+    assert _unmet(Evidence(random=np.full(200, 1.0)).verdict()) == {"random"}
+    paths = [_track(0.002, 80, seed=seed) for seed in range(3)] + [_track(-0.001, 80, seed=seed) for seed in (8, 9)]
+    assert "paths" in _unmet(Evidence(paths=paths).verdict())
+
+
+def test_everything_tried_counts_even_what_never_traded() -> None:
+    few = Evidence().verdict()
+    evidence = Evidence()
+    evidence.returns = np.column_stack([evidence.returns, np.zeros((1_000, 200))])
+    many = evidence.verdict()
+    assert many.figures["tried"] == 209
+    assert many.figures["dsr_hurdle"] > few.figures["dsr_hurdle"]
+    assert many.dsr < few.dsr
+
+
+def test_what_is_unknown_meets_nothing() -> None:
+    silent = Track(np.zeros(1_000), np.zeros(1_000, np.bool_), np.zeros(1_000, np.bool_), unknown=0)
+    verdict = Evidence(paths=[silent] * 5, returns=np.zeros((1_000, 4))).verdict()
+    assert not verdict.passed
+    assert math.isnan(verdict.dsr)
+    assert {"dsr", "paths", "random"} <= _unmet(verdict)
+    assert "unknown" in next(reason.text for reason in verdict.reasons if reason.name == "dsr")
+
+
+def test_one_trial_has_no_selection_to_judge() -> None:
+    verdict = Evidence(returns=Evidence().returns[:, :1]).verdict()
+    assert {"dsr", "pbo"} <= _unmet(verdict)
+
+
+def test_the_verdict_is_plain_json() -> None:
+    verdict = Evidence(returns=np.zeros((1_000, 4))).verdict()
+    plain = json.loads(json.dumps(verdict.to_json(), allow_nan=False))
+    assert plain["dsr"] is None
+    assert plain["passed"] is False
+    assert len(plain["reasons"]) == 6
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_best_of_many_lucky_ones_does_not_pass(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    returns = generator.normal(0.0, 0.001, (1_000, 100))
+    best = returns[:, int(np.argmax(returns.mean(axis=0)))]
+    lucky = Track(best, np.ones(1_000, np.bool_), np.ones(1_000, np.bool_), unknown=0)
+    verdict = Evidence(paths=[lucky] * 5, returns=returns).verdict()
+    assert verdict.figures["psr"] > 0.95
+    assert "dsr" in _unmet(verdict)
