@@ -15,7 +15,7 @@ from simulation import _lob
 from simulation.accounts import Account
 from simulation.exchange.listing import PRICE_BAND, Listing, trade_id
 from simulation.exchange.numbers import money
-from simulation.exchange.orders import SIDES, Order
+from simulation.exchange.orders import Order, execution_row
 from simulation.exchange.positions import Position, Wallet
 
 #: Executions and finished orders that are kept.
@@ -207,7 +207,7 @@ class Desk:
         order.fee += fee
         order.closed_pnl += gained
         order.updated_ms = time_ms
-        execution = self._execution(order, price, size, fee, rate, time_ms)
+        execution = execution_row(order, price, size, fee, rate, time_ms)
         execution |= {"isMaker": maker, "execId": f"{order.number:08x}{trade_id(trade)[8:]}"}
         execution |= {"closedSize": listing.numbers.size(closed), "execPnl": money(gained)}
         self.executions.append(execution)
@@ -218,42 +218,6 @@ class Desk:
             order.status = "PartiallyFilled"
             self._tell_order(order)
         self._guard(order, before)
-
-    def _execution(
-        self, order: Order, price: int, size: int, fee: Decimal, rate: Decimal, time_ms: int
-    ) -> dict[str, Any]:
-        numbers = order.listing.numbers
-        return {
-            "category": "linear",
-            "symbol": order.listing.symbol,
-            "execFee": money(fee),
-            "execPrice": numbers.price(price),
-            "execQty": numbers.size(size),
-            "execType": "Trade",
-            "execValue": numbers.value(price * size),
-            "feeRate": money(rate),
-            "tradeIv": "",
-            "markIv": "",
-            "blockTradeId": "",
-            "markPrice": numbers.price(order.listing.mark_ticks),
-            "indexPrice": "",
-            "underlyingPrice": "",
-            "leavesQty": numbers.size(order.left),
-            "orderId": order.order_id,
-            "orderLinkId": order.link_id,
-            "orderPrice": numbers.price(order.price) if order.price else "0",
-            "orderQty": numbers.size(order.qty),
-            "orderType": order.kind,
-            "stopOrderType": order.stop_kind or "UNKNOWN",
-            "side": SIDES[order.side],
-            "execTime": str(time_ms),
-            "isLeverage": "0",
-            "seq": order.listing.seq,
-            "marketUnit": "",
-            "createType": order.create_type,
-            "extraFees": "",
-            "feeCurrency": "USDT",
-        }
 
     def _tell_order(self, order: Order) -> None:
         self.tell("order", [order.stream_row()])
@@ -379,7 +343,7 @@ class Desk:
         position.updated_ms = now = listing.market.now_ms
         side = 0 if position.steps > 0 else 1
         order = Order(0, listing, side, "UNKNOWN", size)
-        row = self._execution(order, mark, size, paid, rate, now)
+        row = execution_row(order, mark, size, paid, rate, now)
         row |= {"execType": "Funding", "orderId": "", "orderQty": "0", "leavesQty": "0", "isMaker": False}
         row |= {"execId": trade_id(now), "closedSize": "0", "execPnl": "0", "createType": ""}
         self.executions.append(row)

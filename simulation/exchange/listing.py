@@ -61,9 +61,9 @@ class Listing:
         topics = {feed: f"orderbook.{depth}.{self.symbol}" for depth, feed in _FEED_OF.items()}
         topics[TRADES] = f"publicTrade.{self.symbol}"
         self.feed_of = {topic: feed for feed, topic in topics.items()}
-        digits = self.numbers.price_digits, self.numbers.size_digits
-        units = (int(instrument.tick_size.scaleb(digits[0])), int(instrument.qty_step.scaleb(digits[1])))
-        self._style = new_style(self.symbol, topics, (*digits, *units))
+        numbers = self.numbers
+        digits = (numbers.price_digits, numbers.size_digits, numbers.price_units, numbers.size_units)
+        self._style = new_style(self.symbol, topics, digits)
         self._users = dict.fromkeys(topics, 0)
         self.trades: deque[list[int]] = deque(maxlen=_RECENT)
         encode(self.market.lob.rows[:0], *self._style, *(np.empty(1, kind) for kind in (np.uint8, np.int64, np.int64)))

@@ -20,6 +20,15 @@ def fixed(value: Decimal, digits: int) -> str:
     return f"{value:.{digits}f}"
 
 
+def scaled(units: int, digits: int) -> str:
+    """A whole number of units of the last decimal, with so many decimals; much faster than decimals."""
+    if digits == 0:
+        return str(units)
+    sign = "-" if units < 0 else ""
+    whole, rest = divmod(abs(units), 10**digits)
+    return f"{sign}{whole}.{rest:0{digits}d}"
+
+
 def money(value: Decimal) -> str:
     """An amount of USDT: at most eight decimals, no exponent, no trailing zeros."""
     rounded = value.quantize(_MONEY, rounding=ROUND_HALF_EVEN)
@@ -35,18 +44,27 @@ class Numbers:
         self.instrument = instrument
         self.price_digits = decimals(instrument.tick_size)
         self.size_digits = decimals(instrument.qty_step)
+        #: Units of the last decimal a tick, a step.
+        self.price_units = int(instrument.tick_size.scaleb(self.price_digits))
+        self.size_units = int(instrument.qty_step.scaleb(self.size_digits))
 
     def price(self, ticks: int) -> str:
         """Ticks as a price."""
-        return fixed(self.instrument.tick_size * ticks, self.price_digits)
+        return scaled(ticks * self.price_units, self.price_digits)
 
     def size(self, steps: int) -> str:
         """Steps as a quantity."""
-        return fixed(self.instrument.qty_step * steps, self.size_digits)
+        return scaled(steps * self.size_units, self.size_digits)
 
     def value(self, amount: int) -> str:
         """Ticks times steps as USDT."""
         return money(self.usdt(amount))
+
+    def rounded(self, amount: int, digits: int) -> str:
+        """Ticks times steps as USDT with so many decimals, cut."""
+        units = amount * self.price_units * self.size_units
+        shift = self.price_digits + self.size_digits - digits
+        return scaled(units // 10**shift if shift >= 0 else units * 10**-shift, digits)
 
     def usdt(self, amount: int) -> Decimal:
         """Ticks times steps in USDT."""

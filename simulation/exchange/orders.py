@@ -148,3 +148,39 @@ class Order:
             "rpiTakerAccess": False,
             "rpiMatchedQty": "0",
         }
+
+
+def execution_row(order: Order, price: int, size: int, fee: Decimal, rate: Decimal, time_ms: int) -> dict[str, Any]:
+    """An element of the private topic ``execution``, but for what only the desk knows of the fill."""
+    numbers = order.listing.numbers
+    return {
+        "category": "linear",
+        "symbol": order.listing.symbol,
+        "execFee": money(fee),
+        "execPrice": numbers.price(price),
+        "execQty": numbers.size(size),
+        "execType": "Trade",
+        "execValue": numbers.value(price * size),
+        "feeRate": money(rate),
+        "tradeIv": "",
+        "markIv": "",
+        "blockTradeId": "",
+        "markPrice": numbers.price(order.listing.mark_ticks),
+        "indexPrice": "",
+        "underlyingPrice": "",
+        "leavesQty": numbers.size(order.left),
+        "orderId": order.order_id,
+        "orderLinkId": order.link_id,
+        "orderPrice": numbers.price(order.price) if order.price else "0",
+        "orderQty": numbers.size(order.qty),
+        "orderType": order.kind,
+        "stopOrderType": order.stop_kind or "UNKNOWN",
+        "side": SIDES[order.side],
+        "execTime": str(time_ms),
+        "isLeverage": "0",
+        "seq": order.listing.seq,
+        "marketUnit": "",
+        "createType": order.create_type,
+        "extraFees": "",
+        "feeCurrency": "USDT",
+    }

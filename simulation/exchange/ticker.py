@@ -75,11 +75,11 @@ class Ticker:
             self._tick = "Zero" + self._tick
         self._last = last
         single = _BACKGROUND_OPEN_INTEREST + self.open_interest
-        change = Decimal(last - day_open) / day_open
+        change = (last - day_open) / day_open
         fields = {
             "symbol": listing.symbol,
             "tickDirection": self._tick,
-            "price24hPcnt": fixed(change, 6),
+            "price24hPcnt": f"{change:.6f}",
             "lastPrice": price(last),
             "prevPrice24h": price(day_open),
             "highPrice24h": price(high),
@@ -88,13 +88,13 @@ class Ticker:
             "markPrice": price(mark),
             "indexPrice": price(listing.index_ticks),
             "openInterest": size(2 * single),
-            "openInterestValue": fixed(listing.numbers.usdt(2 * single * mark), 2),
-            "turnover24h": fixed(listing.numbers.usdt(turnover), 4),
+            "openInterestValue": listing.numbers.rounded(2 * single * mark, 2),
+            "turnover24h": listing.numbers.rounded(turnover, 4),
             "volume24h": fixed(listing.instrument.quantity(volume), 4),
             "fundingIntervalHour": str(listing.instrument.funding_interval_min // 60),
             "fundingCap": str(_CAP),
             "singleOpenInterest": size(single),
-            "singleOpenInterestValue": fixed(listing.numbers.usdt(single * mark), 2),
+            "singleOpenInterestValue": listing.numbers.rounded(single * mark, 2),
             "nextFundingTime": str(self.next_funding_ms()),
             "fundingRate": format(self.funding_rate.normalize(), "f"),
         }

@@ -15,6 +15,7 @@ from market.assembler import SessionAssembler
 from market.errors import ConfigError
 from market.events import EventBatch
 from market.instruments import Instrument
+from market.rest import fetch_instruments
 from simulation.exchange import DEFAULT_START_MS, LocalExchange
 from simulation.synthetic import SYNTHETIC, synthetic_events
 
@@ -58,6 +59,7 @@ async def test_market_data_through_pybit() -> None:
         place.run(150)
         (row,) = (await place.call("get_instruments_info", symbol=SYMBOL))["list"]
         assert Instrument.from_bybit(row) == SYNTHETIC
+        assert await asyncio.to_thread(fetch_instruments, place.exchange.rest_url) == {SYMBOL: SYNTHETIC}
         book = await place.call("get_orderbook", symbol=SYMBOL, limit=200)
         bids, asks = [[float(price) for price, _ in book[side]] for side in "ba"]
         assert bids == sorted(bids, reverse=True)

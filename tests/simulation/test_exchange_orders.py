@@ -13,6 +13,7 @@ from pybit.exceptions import FailedRequestError, InvalidRequestError
 from pybit.unified_trading import HTTP
 
 from simulation import _lob
+from simulation.exchange import DEFAULT_START_MS
 from simulation.exchange.auth import LIMITS
 from simulation.exchange.listing import PRICE_BAND
 from simulation.synthetic import MarketParams
@@ -387,10 +388,10 @@ async def test_conditional_order_waits_for_its_price() -> None:
 
 
 async def test_funding_is_paid_and_told_as_an_execution_that_is_no_fill() -> None:
-    async with floor() as place:
+    async with floor(start_ms=DEFAULT_START_MS - 60_000) as place:
         await place.order("Buy", "1")
         before = place.desk.wallet.balance
-        place.run(8 * 3600 + 1)
+        place.run(61)
         (row,) = (await place.call("get_executions", symbol=SYMBOL, execType="Funding"))["list"]
         assert int(row["execTime"]) % (8 * 3_600_000) == 0
         assert Decimal(row["execFee"]) == Decimal(row["execValue"]) * Decimal(row["feeRate"])
