@@ -34,7 +34,9 @@ def run_import(settings: Settings, folder: Path, symbol: str) -> ImportReport:
         See :func:`market.import_archives`.
     """
     from flows.runtime import session
+    from market._archive_files import find_days
 
+    find_days(folder, symbol)
     with session(settings):
         from flows.import_ import import_archives
 

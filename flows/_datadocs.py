@@ -277,7 +277,8 @@ class _Offline(HTMLParser):
             return
         if tag == "head":
             self._out.append(
-                f'<link rel="icon" href="data:,">\n<link rel="stylesheet" href="{self._root}static/{assets.STYLE_NAME}">\n'
+                '<link rel="icon" href="data:,">\n'
+                f'<link rel="stylesheet" href="{self._root}static/{assets.STYLE_NAME}">\n'
                 f'<script defer src="{self._root}static/{assets.SCRIPT_NAME}"></script>\n'
             )
         if tag not in _VOID:

@@ -42,19 +42,34 @@ def session(settings: Settings) -> Iterator[None]:
     Without ``prefect.api_url`` Prefect starts a server of its own for the run, on ``paths.data/prefect``.
     """
     home = (settings.paths.data / "prefect").resolve()
-    for name, value in {**_MANNERS, **_QUIET_CONSOLE, "PREFECT_HOME": str(home)}.items():
-        os.environ.setdefault(name, value)
     url = settings.prefect.api_url
+    wanted = {**_MANNERS, **_QUIET_CONSOLE, "PREFECT_HOME": str(home)}
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
     with ExitStack() as stack:
-        if url and "prefect" not in sys.modules:
-            os.environ["PREFECT_API_URL"] = url
-        elif url:
+        stack.enter_context(_environment(added | ({"PREFECT_API_URL": url} if url else {})))
+        if url:
+            # The environment counts only until Prefect is imported.
             from prefect.settings import PREFECT_API_URL, temporary_settings
 
             stack.enter_context(temporary_settings(updates={PREFECT_API_URL: url}))
         token = _current.set(settings)
         stack.callback(_current.reset, token)
         yield
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set variables, and put back what was there."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def current(config: str | None = None) -> Settings:

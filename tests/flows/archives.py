@@ -57,7 +57,7 @@ def write_archives(
     for second in range(int(hours * 3600)):
         at = start_ms + second * SECOND
         day = datetime.fromtimestamp(at / 1000, UTC).date().isoformat()
-        mid += random.choice((-3, -1, 0, 1, 3))
+        mid += random.choice((-90, -30, 0, 30, 90))
         found = defect(at, mid - 1, mid + 1)
         if found is not None:
             new = {

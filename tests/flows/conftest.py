@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from flows.processes import free_port
+from flows.ui import prefect_server
 from flows.validation import ValidationReport, validate
 from market import Lake, import_archives
+from settings import Settings, override
 from tests.flows.archives import MINUTE, START_MS, SYMBOL, write_archives
 
 #: Where the defects are.
@@ -56,10 +58,19 @@ def judged(lake: Lake, reports: Path) -> ValidationReport:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """Prefect's own test server, on a database of its own."""
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of an installation of its own, with a Prefect server that runs."""
+    root = tmp_path_factory.mktemp("home")
+    port = free_port()
+    settings = override(
+        Settings(),
+        paths={"data": root / "data", "mlruns": root / "mlruns"},
+        prefect={"api_url": f"http://127.0.0.1:{port}/api", "port": port},
+        market={"symbols": (SYMBOL,)},
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS", "1")
+        server = prefect_server(settings, port)
+    with server:
+        server.wait_ready(f"{settings.prefect.api_url}/health", 120)
+        yield settings

@@ -143,17 +143,13 @@ def test_a_check_that_cannot_be_evaluated_is_an_error(table: QualityTable) -> No
 
 def test_every_check_can_fail(table: QualityTable) -> None:
     """A limit that nothing can break, or a column that a check does not look at, would pass for ever."""
-    suite = checks(60_000, inner_day=True)
+    suite = [check for check in checks(60_000, inner_day=True) if check.rule != "rows"]
     columns = frame_columns(table)
     for check in suite:
-        if check.rule == "rows":
-            continue
-        worse = dict(columns)
-        count = len(table)
-        value = np.full(count, -1e12 if check.high is None else 1e12)
-        worse[check.column] = np.zeros(count) if check.rule == "increasing" else value
-        outcome = run_suite(worse, [check], name="x", run="r", site=None)[0]
-        assert outcome.state == "failed", check.name
+        worst = 0.0 if check.rule == "increasing" else -1e12 if check.high is None else 1e12
+        columns[check.column] = np.full(len(table), worst)
+    for outcome in run_suite(columns, suite, name="x", run="r", site=None):
+        assert outcome.state == "failed", outcome.check.name
 
 
 def test_recorded_market_is_not_blocked(recorded: Path, tmp_path: Path) -> None:
