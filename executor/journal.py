@@ -45,7 +45,8 @@ CREATE TABLE commands (id INTEGER PRIMARY KEY, name TEXT NOT NULL, posted_ns INT
 """
 #: Name of the journal in its folder.
 FILE = "journal.sqlite"
-_COPIES = ("state.json", "state.previous.json")
+#: Written in turn and in place: whatever moment a crash chooses, one of them is whole.
+_COPIES = ("state.a.json", "state.b.json")
 
 
 class JournalError(ExecutorError):
@@ -98,12 +99,14 @@ class Journal:
         self.recovered = ""
         self.saved: Saved | None = None
         self._session = -1
+        self._slot = 0
         had_journal = self.path.exists()
         damage = ""
         try:
             self._db = self._connect()
             self.saved = self._read_state()
             newest = self._newest_copy()
+            self._slot = _COPIES.index(newest[1]) if newest else 0
             if newest is not None and (self.saved is None or newest[0].seq > self.saved.seq):
                 # The copy is written after the journal: a copy that is ahead means that the journal lost its end.
                 damage = damage or "its last turns are lost"
@@ -156,12 +159,13 @@ class Journal:
         self.recovered = f"the journal was damaged ({damage}); the state was taken from {name}"
 
     def _newest_copy(self) -> tuple[Saved, str] | None:
+        found: list[tuple[Saved, str]] = []
         for name in _COPIES:
             try:
-                return _unseal((self._folder / name).read_bytes()), name
+                found.append((_unseal((self._folder / name).read_bytes()), name))
             except (OSError, ValueError):
                 continue
-        return None
+        return max(found, key=lambda copy: copy[0].seq, default=None)
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -220,20 +224,20 @@ class Journal:
             self._db.execute(f"INSERT INTO {table} VALUES ({marks})", [seq, *row])
 
     def _copy(self, seal: bytes) -> None:
-        """Keep the state beside the journal, and the one before it."""
-        current, previous = (self._folder / name for name in _COPIES)
-        beside = current.with_suffix(".part")
+        """Keep the state beside the journal: over the older of the two copies."""
+        self._slot = 1 - self._slot
+        path = self._folder / _COPIES[self._slot]
         try:
-            with beside.open("wb") as file:
-                file.write(seal)
+            file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                os.pwrite(file, seal, 0)
+                os.ftruncate(file, len(seal))
                 if self._durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            if current.exists():
-                current.replace(previous)
-            beside.replace(current)
+                    os.fsync(file)
+            finally:
+                os.close(file)
         except OSError as error:
-            raise JournalError(f"{current} cannot be written ({error.strerror})", advice="Free disk space") from error
+            raise JournalError(f"{path} cannot be written ({error.strerror})", advice="Free disk space") from error
 
     def take_commands(self) -> list[str]:
         """Commands that a person left and that were not yet taken, in order; they are taken now."""

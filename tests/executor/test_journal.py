@@ -98,7 +98,7 @@ def test_a_damaged_journal_is_set_aside_and_the_copy_taken(tmp_path: Path, busy:
     }
     damage[how]()
     journal = Journal(tmp_path)
-    assert "state.json" in journal.recovered
+    assert "the state was taken from state." in journal.recovered
     assert journal.saved is not None
     state = CoreState.load(bytes(journal.saved.core))
     assert state.risk.high_water == 10_000
@@ -112,13 +112,15 @@ def test_a_damaged_journal_is_set_aside_and_the_copy_taken(tmp_path: Path, busy:
 
 
 @pytest.mark.failure(46)
-def test_the_older_copy_serves_when_the_newer_is_damaged(tmp_path: Path, busy: Bench) -> None:
+@pytest.mark.parametrize("damaged", ["state.a.json", "state.b.json"])
+def test_one_copy_serves_when_the_other_is_damaged(tmp_path: Path, busy: Bench, damaged: str) -> None:
     run(tmp_path, busy)
     (tmp_path / FILE).write_bytes(b"nonsense" * 1000)
-    (tmp_path / "state.json").write_bytes(b"half")
+    (tmp_path / damaged).write_bytes((tmp_path / damaged).read_bytes()[:-20])
     journal = Journal(tmp_path)
-    assert "state.previous.json" in journal.recovered
+    assert damaged not in journal.recovered
     assert journal.saved is not None
+    assert journal.saved.seq >= len(busy.events) - 1
     assert CoreState.load(bytes(journal.saved.core)).risk.high_water == 10_000
     journal.close()
 
@@ -127,7 +129,7 @@ def test_the_older_copy_serves_when_the_newer_is_damaged(tmp_path: Path, busy: B
 def test_nothing_whole_is_an_error_and_never_a_fresh_mark(tmp_path: Path, busy: Bench) -> None:
     run(tmp_path, busy)
     (tmp_path / FILE).write_bytes(b"nonsense" * 1000)
-    for copy in ("state.json", "state.previous.json"):
+    for copy in ("state.a.json", "state.b.json"):
         (tmp_path / copy).write_bytes(b"half")
     with pytest.raises(JournalError, match="no copy of the state is whole") as caught:
         Journal(tmp_path)
