@@ -37,7 +37,8 @@ h4, h5, h6 { margin: 0; line-height: 1.3; }
 h4 { font-size: 1.15rem; } h5 { font-size: 1.05rem; } h6, .h6 { font-size: 0.95rem; font-weight: 600; }
 p { margin: 0 0 0.5rem; }
 .lead { color: var(--soft); }
-body > nav { background: var(--card); border-bottom: 1px solid var(--line); padding: 8px 24px; }
+body > nav { height: auto !important; background: var(--card); border-bottom: 1px solid var(--line); }
+body > nav { padding: 8px 24px; }
 body > nav nav { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 20px; }
 .navbar-brand a { display: inline-block; background: #fff; border-radius: 6px; padding: 2px 8px; line-height: 0; }
 .navbar-brand img { height: 34px !important; }

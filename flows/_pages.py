@@ -45,7 +45,7 @@ p { margin: 4px 0; } .soft { color: var(--soft); } .verdict { font-size: 1.05rem
 .figures b { display: block; font-size: 1.2rem; font-variant-numeric: tabular-nums; }
 .figures span { color: var(--soft); font-size: 0.85rem; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 14px; }
-.card + .card { margin-top: 10px; }
+.card + .card, p + .card { margin-top: 10px; }
 .finding { border-left: 4px solid var(--none); } .finding.bad { border-left-color: var(--bad); }
 .finding.warn { border-left-color: var(--warn); }
 .finding h3 { margin: 0; font-size: 1rem; } .finding .badge { float: right; margin-left: 10px; }

@@ -72,5 +72,5 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]
         patch.setenv("PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS", "1")
         server = prefect_server(settings, port)
     with server:
-        server.wait_ready(f"{settings.prefect.api_url}/health", 120)
+        server.wait_ready(f"{settings.prefect.api_url}/health", 240)
         yield settings
