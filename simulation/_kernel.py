@@ -13,7 +13,7 @@ from simulation import _layout as lay
 from simulation._kernel_book import crossed, displayed, set_level
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _concerns_plans(sides, price, taker):  # type: ignore[no-untyped-def]
     """Whether a trade may fill an entry or trigger an exit."""
     if price * (2 * taker - 1) <= sides[1 - taker, lay.HOT]:
@@ -25,7 +25,7 @@ def _concerns_plans(sides, price, taker):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _reaches_plans(sides, keys, side):  # type: ignore[no-untyped-def]
     """Whether the book crosses an entry of `side`, or brings one that was out of sight into it."""
     begin = sides[side, lay.BEGIN]

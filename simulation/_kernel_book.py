@@ -14,7 +14,7 @@ from numba import njit
 from simulation import _layout as lay
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def find(keys, sides, side, key):  # type: ignore[no-untyped-def]
     """Place of the first level whose key is at least `key`."""
     low, high = sides[side, lay.BEGIN], sides[side, lay.END]
@@ -47,7 +47,7 @@ def _lower(levels, side, low, high):  # type: ignore[no-untyped-def]
         i += one
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def set_level(keys, sizes, sides, side, key, size):  # type: ignore[no-untyped-def]
     """Set one level of a side.
 
@@ -87,7 +87,7 @@ def displayed(world, side, key):  # type: ignore[no-untyped-def]
     return world.sizes[side, place] if place < end and keys[side, place] == key else 0
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def crossed(keys, sides, side, key):  # type: ignore[no-untyped-def]
     """Whether the best opposite price reaches or crosses `key` of `side`."""
     end = sides[1 - side, lay.END]
