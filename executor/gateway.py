@@ -85,12 +85,13 @@ class Gateway(ABC):
 
 
 class _Dump(msgspec.Struct, frozen=True):
-    """The dry-run venue at rest: account, paper broker, number of executions, close orders by their entry."""
+    """The dry-run venue at rest: account, paper broker, number of executions, close orders and stops by their entry."""
 
     account: dict[str, Any]
     broker: dict[str, Any]
     serial: int
     closes: dict[str, str]
+    stops: dict[str, int]
 
 
 class DryRunGateway(Gateway):
@@ -121,6 +122,7 @@ class DryRunGateway(Gateway):
         self._mark = -1
         self._serial = 0
         self._closes: dict[str, str] = {}
+        self._stops: dict[str, int] = {}
         self._events: list[Event] = []
         if saved is not None:
             self._restore(saved, model)
@@ -133,14 +135,14 @@ class DryRunGateway(Gateway):
                 f"the dry-run account cannot be read ({error})", advice="Start a new dry-run in another folder"
             ) from error
         self._account = Account.from_json(dump.account, self._account.instrument)
-        self._serial, self._closes = dump.serial, dump.closes
+        self._serial, self._closes, self._stops = dump.serial, dump.closes, dump.stops
         self._broker = paper.PaperBroker.restore(dump.broker, model)
 
     def dump(self) -> bytes:
         broker = self._broker.snapshot()
         ended = broker["ended"]
         broker["ended"] = dict(list(ended.items())[-_REMEMBERED:])
-        return msgspec.json.encode(_Dump(self._account.to_json(), broker, self._serial, self._closes))
+        return msgspec.json.encode(_Dump(self._account.to_json(), broker, self._serial, self._closes, self._stops))
 
     def take(self) -> list[Event]:
         events, self._events = self._events, []
@@ -166,13 +168,17 @@ class DryRunGateway(Gateway):
             case paper.Accepted():
                 self._events.append(OrderAccepted(now, plan_id))
             case paper.Rejected():
+                self._stops.pop(plan_id, None)
                 self._events.append(OrderAccepted(now, plan_id))
                 self._events.append(OrderCancelled(now, plan_id, 0, POST_ONLY_REASON))
             case paper.Cancelled():
+                if not report.filled:
+                    self._stops.pop(plan_id, None)
                 self._events.append(OrderCancelled(now, plan_id, report.filled, "cancelled"))
             case paper.Filled():
                 self._fill(report)
             case _:
+                self._stops.pop(plan_id, None)
                 self._closes.pop(plan_id, None)
 
     def _fill(self, report: paper.Filled) -> None:
@@ -196,9 +202,8 @@ class DryRunGateway(Gateway):
             )
         )
         if report.role == "entry":
-            plan = self._broker.plan(report.plan_id)
-            if isinstance(plan, paper.PaperPlan):
-                self._events.append(Protected(report.time_ms, plan.stop, abs(plan.position)))
+            # The attached stop covers what is held from the very fill on.
+            self._events.append(Protected(report.time_ms, self._stops[report.plan_id], abs(self._account.position)))
 
     # --- orders ------------------------------------------------------------------------------------------------------
 
@@ -221,13 +226,16 @@ class DryRunGateway(Gateway):
                 self._events.append(PositionRead(now_ms, self._account.position))
 
     def _place(self, order: PlaceEntry, now_ms: int) -> None:
+        link = order.link_id
         try:
-            self._broker.submit(order.link_id, order.side, order.limit, order.stop, order.target, order.size, now_ms)
+            self._broker.submit(link, order.side, order.limit, order.stop, order.target, order.size, now_ms)
         except errors.OrderRejected as refusal:
             if refusal.code == _DUPLICATE:
-                self._events.append(OrderUnknown(now_ms, order.link_id))
+                self._events.append(OrderUnknown(now_ms, link))
             else:
-                self._events.append(OrderRejected(now_ms, order.link_id, refusal.code, refusal.message))
+                self._events.append(OrderRejected(now_ms, link, refusal.code, refusal.message))
+            return
+        self._stops[link] = order.stop
 
     def _close(self, order: ClosePosition, now_ms: int) -> None:
         reason = ExitReason.TIME if order.reason == "time" else ExitReason.FLATTEN
