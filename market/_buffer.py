@@ -15,16 +15,20 @@ from market._columns import Columns
 from market._parts import (
     BOOK_DTYPES,
     BOOK_STREAM,
+    CHECKPOINT_STREAM,
+    LIQUIDATION_DTYPES,
+    LIQUIDATION_STREAM,
     TICKER_STREAM,
     TRADE_DTYPES,
     TRADE_STREAM,
     arrow_schema,
     encode_parquet,
 )
-from market.assembler import BookRows, GapMark, Record, TickerRow, TradeRows
 from market.events import EMPTY, FIRST, SNAPSHOT, EventBatch
 from market.instruments import Instrument
-from market.manifest import SCHEMA, Gap, Manifest, Snapshot, Source, StreamFile
+from market.ladder import Checkpoint, checkpoint_table
+from market.manifest import SCHEMA, Doubt, Gap, Manifest, Snapshot, Source, StreamFile
+from market.records import BookRows, DoubtMark, GapMark, LiquidationRows, Record, TickerRow, TradeRows, place_of
 
 _DAY_MS = 86_400_000
 
@@ -48,16 +52,17 @@ class PartBuffer:
         self.trades = Columns(TRADE_DTYPES)
         self.trade_ids: list[str] = []
         self.tickers: list[TickerRow] = []
+        self.liquidations = Columns(LIQUIDATION_DTYPES)
         self.gaps: list[Gap] = []
+        self.doubts: list[Doubt] = []
+        self.checkpoint: Checkpoint | None = None
         self.first_ordinal: int | None = None
         self.last_book_ms: int | None = None
 
     def append(self, record: Record) -> None:
         """Take in one record."""
         if self.first_ordinal is None:
-            self.first_ordinal = (
-                record.ordinal if isinstance(record, GapMark | TickerRow) else int(record.events.ordinal[0])
-            )
+            self.first_ordinal = place_of(record)[0]
         if isinstance(record, BookRows):
             self.last_book_ms = max(self.last_book_ms or 0, int(record.events.time_ms[-1]))
             self.book.extend(len(record.events), _event_columns(record) | {"u": record.u, "flags": record.events.flags})
@@ -66,16 +71,20 @@ class PartBuffer:
             self.trade_ids += record.ids
         elif isinstance(record, TickerRow):
             self.tickers.append(record)
-        else:
+        elif isinstance(record, LiquidationRows):
+            self.liquidations.extend(len(record.times_ms), _liquidation_columns(record))
+        elif isinstance(record, DoubtMark):
+            self.doubts.append(Doubt(record.ordinal, record.start_ms, record.time_ms, record.recv_ns, record.cause))
+        elif isinstance(record, GapMark):
             self.gaps.append(Gap(record.ordinal, record.time_ms, record.recv_ns, record.cause))
 
     @property
     def rows(self) -> int:
         """Rows held, of all streams."""
-        return self.book.rows + self.trades.rows + len(self.tickers)
+        return self.book.rows + self.trades.rows + self.liquidations.rows + len(self.tickers)
 
     def __bool__(self) -> bool:
-        return bool(self.rows or self.gaps)
+        return bool(self.rows or self.gaps or self.doubts)
 
     def sealed(
         self, *, follows: str | None, silent_since_ms: int | None = None, source: Source | None = None
@@ -102,11 +111,14 @@ class PartBuffer:
                 (BOOK_STREAM, pa.table({name: self.book[name] for name in BOOK_DTYPES})),
                 (TRADE_STREAM, self._trade_table()),
                 (TICKER_STREAM, self._ticker_table()),
+                (LIQUIDATION_STREAM, pa.table({name: self.liquidations[name] for name in LIQUIDATION_DTYPES})),
+                (CHECKPOINT_STREAM, checkpoint_table(self.checkpoint)),
             )
             if stream == BOOK_STREAM or len(table)
         }
         files = {stream: encode_parquet(table) for stream, table in tables.items()}
-        ordinals = self._extent("ordinal", (gap.ordinal for gap in self.gaps))
+        marks = [gap.ordinal for gap in self.gaps] + [doubt.ordinal for doubt in self.doubts]
+        ordinals = self._extent("ordinal", marks)
         manifest = Manifest(
             schema=SCHEMA,
             symbol=self.instrument.symbol,
@@ -121,8 +133,11 @@ class PartBuffer:
             level_changes=int(np.count_nonzero(self.book["flags"] & EMPTY == 0)),
             trades=self.trades.rows,
             ordinals=ordinals,
-            times_ms=self._extent("time_ms", (gap.time_ms for gap in self.gaps)),
+            times_ms=self._extent(
+                "time_ms", (*(gap.time_ms for gap in self.gaps), *(doubt.end_ms for doubt in self.doubts))
+            ),
             gaps=self.gaps,
+            doubts=self.doubts,
             follows=follows,
             source=source,
             **self._book_facts(silent_since_ms),
@@ -131,7 +146,7 @@ class PartBuffer:
 
     def _extent(self, name: str, others: Iterable[int]) -> tuple[int, int]:
         ends = [*others, *(getattr(row, name) for row in self.tickers)]
-        for columns in (self.book, self.trades):
+        for columns in (self.book, self.trades, self.liquidations):
             if columns.rows:
                 ends += [int(columns[name].min()), int(columns[name].max())]
         return min(ends), max(ends)
@@ -190,6 +205,18 @@ def _event_columns(record: BookRows | TradeRows) -> dict[str, Any]:
         "side": events.side,
         "price": events.price,
         "size": events.size,
+    }
+
+
+def _liquidation_columns(record: LiquidationRows) -> dict[str, Any]:
+    return {
+        "time_ms": record.times_ms,
+        "recv_ns": record.recv_ns,
+        "ordinal": record.ordinal,
+        "ts_ms": record.ts_ms,
+        "side": record.side,
+        "price": record.price,
+        "size": record.size,
     }
 
 

@@ -16,7 +16,8 @@ from market.errors import LakeError
 from market.manifest import SCHEMA, StreamFile
 
 BOOK_STREAM, TRADE_STREAM, TICKER_STREAM = "book", "trades", "tickers"
-STREAMS = (BOOK_STREAM, TRADE_STREAM, TICKER_STREAM)
+LIQUIDATION_STREAM, CHECKPOINT_STREAM = "liquidations", "checkpoints"
+STREAMS = (BOOK_STREAM, TRADE_STREAM, TICKER_STREAM, LIQUIDATION_STREAM, CHECKPOINT_STREAM)
 
 _WIDE, _SMALL, _FLAGS = np.dtype(np.int64), np.dtype(np.int8), np.dtype(np.uint8)
 BOOK_DTYPES: dict[str, np.dtype[Any]] = {
@@ -27,11 +28,20 @@ TRADE_DTYPES: dict[str, np.dtype[Any]] = {
     "time_ms": _WIDE, "recv_ns": _WIDE, "ordinal": _WIDE, "ts_ms": _WIDE, "seq": _WIDE,
     "side": _SMALL, "price": _WIDE, "size": _WIDE,
 }  # fmt: skip
+LIQUIDATION_DTYPES: dict[str, np.dtype[Any]] = {
+    "time_ms": _WIDE, "recv_ns": _WIDE, "ordinal": _WIDE, "ts_ms": _WIDE, "side": _SMALL, "price": _WIDE, "size": _WIDE,
+}  # fmt: skip
+#: The whole book just before the rows of ``ordinal``, one row a level, best first.
+CHECKPOINT_DTYPES: dict[str, np.dtype[Any]] = {
+    "time_ms": _WIDE, "ordinal": _WIDE, "u": _WIDE, "side": _SMALL, "price": _WIDE, "size": _WIDE,
+}  # fmt: skip
 
 _DECIMAL = pa.decimal128(38, 12)
 _ARROW: dict[str, list[tuple[str, pa.DataType]]] = {
     BOOK_STREAM: [(name, pa.from_numpy_dtype(dtype)) for name, dtype in BOOK_DTYPES.items()],
     TRADE_STREAM: [*((name, pa.from_numpy_dtype(dtype)) for name, dtype in TRADE_DTYPES.items()), ("id", pa.string())],
+    LIQUIDATION_STREAM: [(name, pa.from_numpy_dtype(dtype)) for name, dtype in LIQUIDATION_DTYPES.items()],
+    CHECKPOINT_STREAM: [(name, pa.from_numpy_dtype(dtype)) for name, dtype in CHECKPOINT_DTYPES.items()],
     TICKER_STREAM: [
         ("time_ms", pa.int64()), ("recv_ns", pa.int64()), ("ordinal", pa.int64()), ("cs", pa.int64()),
         ("is_snapshot", pa.bool_()), ("last_price", _DECIMAL), ("mark_price", _DECIMAL), ("index_price", _DECIMAL),
@@ -79,11 +89,16 @@ def publish(path: Path) -> None:
     """Give a staged file its name."""
     with lake_io(path):
         staged(path).replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's names down to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def staged(path: Path) -> Path:

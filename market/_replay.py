@@ -38,7 +38,7 @@ def with_missing_parts(manifests: Sequence[Manifest]) -> list[tuple[Manifest, li
             time_ms = last_ms or manifest.times_ms[0]
             gaps.insert(0, Gap(manifest.ordinals[0], time_ms, -1, f"part {manifest.follows} is missing"))
         out.append((manifest, gaps))
-        before = manifest.part
+        before = manifest.last_part
         last_ms = max(last_ms, manifest.times_ms[1])
     return out
 

@@ -6,85 +6,53 @@ Because both take their events from a :class:`SessionAssembler`, what the lake h
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 
-import numpy as np
-from numpy.typing import NDArray
+import msgspec
 
 from market._scan import FrameScanner
 from market.errors import FrameError
-from market.events import ASK, BID, BOOK, EMPTY, FIRST, GAP, LAST, SNAPSHOT, TRADE, EventBatch
-from market.frames import TOPIC_PREFIX, BookFrame, ControlFrame, TickerFrame, TradeFrame, decode
+from market.events import EventBatch
+from market.frames import TOPIC_PREFIX, BookFrame, ControlFrame, LiquidationFrame, TickerFrame, TradeFrame, decode
 from market.instruments import Instrument
+from market.records import (
+    BookRows,
+    DoubtMark,
+    GapMark,
+    LiquidationRows,
+    Record,
+    TickerRow,
+    TradeRows,
+    book_events,
+    liquidation_rows,
+    ticker_row,
+    trade_rows,
+)
 from market.sequence import SESSION_START, BookSequence, Trust
 from market.units import UnitTable
+
+__all__ = [
+    "MAX_JUMP_MS",
+    "Assembled",
+    "BookRows",
+    "DoubtMark",
+    "GapMark",
+    "LiquidationRows",
+    "Record",
+    "SessionAssembler",
+    "TickerRow",
+    "TradeRows",
+]
 
 #: A message this far ahead of its symbol's clock, with no disconnect between, is taken for damaged (ms).
 MAX_JUMP_MS = 86_400_000
 #: While a book is unknown, its topic is named for a new snapshot once every so many messages.
 _RESYNC_EVERY = 500
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+#: Trade ids remembered of each symbol, to know a trade that comes twice.
+_TRADE_MEMORY = 16_384
 _TOPIC = re.compile(rb'"topic"\s*:\s*"([A-Za-z]+)\.[^"]*?([A-Za-z0-9-]+)"')
-
-
-@dataclass(frozen=True, slots=True)
-class GapMark:
-    """The book of `symbol` is unknown from here; stands before all rows of its ordinal."""
-
-    symbol: str
-    ordinal: int
-    time_ms: int
-    recv_ns: int
-    cause: str
-
-    def events(self) -> EventBatch:
-        """The one GAP row."""
-        return EventBatch.from_rows([(GAP, 0, 0, self.time_ms, 0, 0, self.ordinal, self.recv_ns)])
-
-
-@dataclass(frozen=True, slots=True)
-class BookRows:
-    """Level changes with what only the lake keeps: ``ts`` (ms), ``u`` and ``seq``, one each or one a row."""
-
-    symbol: str
-    events: EventBatch
-    ts_ms: int | NDArray[np.int64]
-    u: int | NDArray[np.int64]
-    seq: int | NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class TradeRows:
-    """Trades with what only the lake keeps: ``ts`` (ms), ``seq`` and Bybit's trade ids."""
-
-    symbol: str
-    events: EventBatch
-    ts_ms: int | NDArray[np.int64]
-    seq: NDArray[np.int64]
-    ids: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class TickerRow:
-    """Funding, mark, index and open interest; ``None``: not in this message, so unchanged."""
-
-    symbol: str
-    ordinal: int
-    recv_ns: int
-    time_ms: int
-    cs: int
-    is_snapshot: bool
-    last_price: Decimal | None
-    mark_price: Decimal | None
-    index_price: Decimal | None
-    open_interest: Decimal | None
-    funding_rate: Decimal | None
-    next_funding_ms: int | None
-
-
-Record = GapMark | BookRows | TradeRows | TickerRow
 
 
 @dataclass(slots=True)
@@ -100,13 +68,16 @@ class Assembled:
     resync
         Book topics that need a fresh snapshot: hand them to :meth:`market.feed.PublicFeed.resync`.
     problem
-        Why the frame was left out, or ``None``.
+        Why the frame, or a part of it, was left out, or ``None``.
+    kept
+        The frame without what was left out of it, where only a part was; ``None`` otherwise.
     """
 
     batches: list[tuple[str, EventBatch]] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     resync: tuple[str, ...] = ()
     problem: str | None = None
+    kept: bytes | None = None
 
     def _gap(self, mark: GapMark) -> None:
         self.batches.append((mark.symbol, mark.events()))
@@ -131,6 +102,9 @@ class _SymbolState:
         "sequence",
         "sizes",
         "symbol",
+        "trade_ids",
+        "trade_order",
+        "trade_seq",
         "unknown_for",
     )
 
@@ -146,6 +120,18 @@ class _SymbolState:
         self.may_jump = True  # the connection was lost: time may have passed unseen
         self.outlier_ms = 0
         self.unknown_for = 0  # book messages since the book became unknown
+        self.trade_seq = -1
+        self.trade_ids: set[str] = set()
+        self.trade_order: deque[str] = deque()
+
+    def remember(self, ids: Iterable[str]) -> None:
+        """Note trade ids, and forget the oldest."""
+        known, order = self.trade_ids, self.trade_order
+        for trade_id in ids:
+            known.add(trade_id)
+            order.append(trade_id)
+        while len(order) > _TRADE_MEMORY:
+            known.discard(order.popleft())
 
     def accept(self, time_ms: int) -> bool:
         """Move the clock; False for a time that a running connection cannot bring, until a second message agrees."""
@@ -214,13 +200,62 @@ class SessionAssembler:
             return self._on_trades(state, frame, recv_ns)
         if isinstance(frame, TickerFrame):
             return self._on_ticker(state, frame, recv_ns)
+        if isinstance(frame, LiquidationFrame):
+            return self._on_liquidations(state, frame, recv_ns)
         return Assembled()
 
-    def on_disconnect(self, recv_ns: int, cause: str) -> Assembled:
-        """The connection is lost: a GAP for every symbol of which anything came since its last one."""
-        for state in self._states.values():
+    def on_disconnect(self, recv_ns: int, cause: str, symbols: Iterable[str] | None = None) -> Assembled:
+        """The connection is lost: a GAP for every symbol of which anything came since its last one.
+
+        Parameters
+        ----------
+        recv_ns
+            When, UTC ns.
+        cause
+            Why.
+        symbols
+            Those that the connection carried; ``None`` for all.
+        """
+        states = list(self._states.values()) if symbols is None else [self._states[symbol] for symbol in symbols]
+        for state in states:
             state.may_jump = True
-        return self._lose(self._states.values(), recv_ns, cause)
+        return self._lose(states, recv_ns, cause)
+
+    def doubt(self, symbol: str, start_ms: int, recv_ns: int, cause: str, *, lost: bool = False) -> Assembled:
+        """Say that what was received since `start_ms` cannot be vouched for; `lost`: nor can the book from here on."""
+        state = self._states[symbol]
+        out = self._lose([state], recv_ns, cause) if lost else Assembled()
+        if lost and state.book_topic:
+            out.resync = (state.book_topic,)
+        time_ms = max(state.clock_ms, start_ms)
+        out.records.append(DoubtMark(symbol, self.next_ordinal, start_ms, time_ms, recv_ns, cause))
+        self.next_ordinal += 1
+        return out
+
+    def resume(self, symbol: str, clock_ms: int, last_u: int | None, trade_ids: Sequence[str]) -> None:
+        """Go on where another session has ended, instead of beginning with a gap.
+
+        Parameters
+        ----------
+        symbol
+            Of which.
+        clock_ms
+            Greatest exchange time of the other session.
+        last_u
+            Update id of its last book message if the book was known there, else ``None``.
+        trade_ids
+            Of its last trades.
+        """
+        state = self._states[symbol]
+        state.clock_ms, state.may_jump = clock_ms, False
+        state.sequence.trust = Trust.UNKNOWN if last_u is None else Trust.KNOWN
+        state.sequence.last_u = last_u or 0
+        state.idle = last_u is None
+        state.remember(trade_ids)
+
+    def clock_ms(self, symbol: str) -> int:
+        """Greatest exchange time received of a symbol; 0 before the first."""
+        return self._states[symbol].clock_ms
 
     def _lose(self, states: Iterable[_SymbolState], recv_ns: int, cause: str) -> Assembled:
         out = Assembled()
@@ -290,6 +325,13 @@ class SessionAssembler:
     def _on_trades(self, state: _SymbolState, frame: TradeFrame, recv_ns: int) -> Assembled:
         if not frame.data:
             return Assembled()
+        repeated = [one for one in frame.data if one.i in state.trade_ids]
+        if repeated:
+            fresh = [one for one in frame.data if one.i not in state.trade_ids]
+            frame = msgspec.structs.replace(frame, data=fresh)
+        problem = f"{frame.topic} repeats trade {repeated[0].i}" if repeated else None
+        if not frame.data:
+            return Assembled(problem=problem)
         rows = trade_rows(state.symbol, frame, state.prices, state.sizes, self.next_ordinal, recv_ns)
         first_ms, last_ms = int(rows.events.time_ms[0]), int(rows.events.time_ms.max())
         trusted_ms = state.clock_ms or first_ms
@@ -299,8 +341,31 @@ class SessionAssembler:
         if state.sequence.open():
             out._gap(GapMark(state.symbol, self.next_ordinal, trusted_ms, recv_ns, SESSION_START))
         out._rows(rows)
+        out.problem, out.kept = problem, msgspec.json.encode(frame) if repeated else None
+        state.remember(rows.ids)
+        self._check_trade_order(state, rows, first_ms, recv_ns, out)
         self.next_ordinal += 1
         return out
+
+    def _check_trade_order(
+        self, state: _SymbolState, rows: TradeRows, first_ms: int, recv_ns: int, out: Assembled
+    ) -> None:
+        """``seq`` of trades never goes back: where it does, messages came in another order, or some were lost."""
+        first, last = int(rows.seq[0]), int(rows.seq.max())
+        if first >= 0 and (first < state.trade_seq or (rows.seq[1:] < rows.seq[:-1]).any()):
+            cause = f"trades out of order (seq {max(state.trade_seq, first)} to {first})"
+            start_ms = min(first_ms, state.clock_ms)
+            out.records.append(DoubtMark(state.symbol, self.next_ordinal, start_ms, state.clock_ms, recv_ns, cause))
+        state.trade_seq = max(state.trade_seq, last)
+
+    def _on_liquidations(self, state: _SymbolState, frame: LiquidationFrame, recv_ns: int) -> Assembled:
+        if not frame.data:
+            return Assembled()
+        rows = liquidation_rows(state.symbol, frame, state.prices, state.sizes, self.next_ordinal, recv_ns)
+        if rows.time_ms > state.clock_ms + MAX_JUMP_MS and not state.may_jump:
+            return Assembled(problem=f"{frame.topic} jumped from exchange time {state.clock_ms} to {rows.time_ms}")
+        self.next_ordinal += 1
+        return Assembled(records=[rows])
 
     def _on_ticker(self, state: _SymbolState, frame: TickerFrame, recv_ns: int) -> Assembled:
         data = frame.data
@@ -309,86 +374,6 @@ class SessionAssembler:
             return Assembled()
         if frame.ts > state.clock_ms + MAX_JUMP_MS and not state.may_jump:
             return Assembled(problem=f"{frame.topic} jumped from exchange time {state.clock_ms} to {frame.ts}")
-        next_funding = _decimal(frame.topic, data.next_funding_time)
-        row = TickerRow(
-            symbol=state.symbol,
-            ordinal=self.next_ordinal,
-            recv_ns=recv_ns,
-            time_ms=frame.ts,
-            cs=frame.cs,
-            is_snapshot=frame.type == "snapshot",
-            last_price=_decimal(frame.topic, data.last_price),
-            mark_price=_decimal(frame.topic, data.mark_price),
-            index_price=_decimal(frame.topic, data.index_price),
-            open_interest=_decimal(frame.topic, data.open_interest),
-            funding_rate=_decimal(frame.topic, data.funding_rate),
-            next_funding_ms=None if next_funding is None else int(next_funding),
-        )
+        row = ticker_row(state.symbol, frame, self.next_ordinal, recv_ns)
         self.next_ordinal += 1
         return Assembled(records=[row])
-
-
-def book_events(frame: BookFrame, prices: UnitTable, sizes: UnitTable, ordinal: int, recv_ns: int) -> EventBatch:
-    """The rows of one book message: bids, then asks, as they stand in it; one EMPTY row if it has no level.
-
-    Raises
-    ------
-    DataError
-        A price or size is not a multiple of the tick or step.
-    """
-    bids, asks = frame.data.b, frame.data.a
-    rows = len(bids) + len(asks)
-    base = SNAPSHOT if frame.is_snapshot else 0
-    if rows == 0:
-        return EventBatch.from_rows([(BOOK, base | FIRST | LAST | EMPTY, 0, frame.cts, 0, 0, ordinal, recv_ns)])
-    small = np.zeros((3, rows), np.int8)
-    small[0] = BOOK
-    small[1] = base
-    small[1, 0] |= FIRST
-    small[1, -1] |= LAST
-    small[2, : len(bids)] = BID
-    small[2, len(bids) :] = ASK
-    wide = np.empty((5, rows), np.int64)
-    wide[0] = frame.cts
-    wide[1] = [prices[level[0]] for level in bids] + [prices[level[0]] for level in asks]
-    wide[2] = [sizes[level[1]] for level in bids] + [sizes[level[1]] for level in asks]
-    wide[3] = ordinal
-    wide[4] = recv_ns
-    return EventBatch(small[0], small[1].view(np.uint8), small[2], *wide)
-
-
-def trade_rows(
-    symbol: str, frame: TradeFrame, prices: UnitTable, sizes: UnitTable, ordinal: int, recv_ns: int
-) -> TradeRows:
-    """The rows of one trade message.
-
-    Raises
-    ------
-    DataError
-        A price or size is not a multiple of the tick or step.
-    """
-    rows = len(frame.data)
-    events = EventBatch(
-        kind=np.full(rows, TRADE, np.int8),
-        flags=np.zeros(rows, np.uint8),
-        side=np.array([BID if trade.S == "Buy" else ASK for trade in frame.data], np.int8),
-        time_ms=np.array([trade.T for trade in frame.data], np.int64),
-        price=np.array([prices[trade.p] for trade in frame.data], np.int64),
-        size=np.array([sizes[trade.v] for trade in frame.data], np.int64),
-        ordinal=np.full(rows, ordinal, np.int64),
-        recv_ns=np.full(rows, recv_ns, np.int64),
-    )
-    if not events.size.all():
-        raise FrameError(f"{frame.topic} carries a trade of size 0", advice="Report it if it comes back")
-    seq = np.array([trade.seq for trade in frame.data], np.int64)
-    return TradeRows(symbol, events, frame.ts, seq, [trade.i for trade in frame.data])
-
-
-def _decimal(topic: str, text: str | None) -> Decimal | None:
-    """A decimal of a ticker; Bybit sends an empty string for what does not apply."""
-    if not text:
-        return None
-    value = Decimal(text) if _NUMBER.fullmatch(text) else None
-    if value is None:
-        raise FrameError(f"{topic} carries {text!r} for a number", advice="Report it if it comes back")
-    return value

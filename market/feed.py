@@ -26,8 +26,12 @@ from market.frames import TOPIC_PREFIX, ControlFrame, decode
 
 #: Topics of one subscription request: Bybit's limit.
 TOPICS_A_REQUEST = 10
+#: Characters of all topics of one connection: Bybit's limit.
+TOPIC_CHARACTERS = 21_000
 #: How often silence is looked for within ``idle_seconds``.
 _LOOKS = 5
+#: After a stop, how long frames that have arrived are still read, and the silence that ends it (s).
+_DRAIN_SECONDS, _DRAIN_PAUSE = 0.25, 0.005
 _CLOSING = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
 _BENIGN = ("already subscribed", "not subscribed")
 
@@ -63,6 +67,9 @@ class PublicFeed:
         Pause between application pings; Bybit closes a connection that sends none.
     backoff_seconds
         First and longest pause before connecting again; doubled at each failure, with jitter.
+    optional
+        Topics that are asked for one by one after the others; those that the venue refuses are left out and noted in
+        :attr:`refused`.
 
     Examples
     --------
@@ -86,9 +93,12 @@ class PublicFeed:
         idle_seconds: float = 10.0,
         ping_seconds: float = 20.0,
         backoff_seconds: tuple[float, float] = (0.25, 30.0),
+        optional: Sequence[str] = (),
     ) -> None:
         self.url = url
         self.topics = tuple(topics)
+        self.optional = tuple(optional)
+        self.refused: set[str] = set()
         self.connections = 0
         self._idle_seconds = idle_seconds
         self._ping_seconds = ping_seconds
@@ -97,6 +107,8 @@ class PublicFeed:
         self._failures = 0
         self._frames = 0
         self._cause = ""
+        self._waits = False
+        self._drain_until: float | None = None
         self._stopped = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse[bool] | None = None
@@ -151,13 +163,20 @@ class PublicFeed:
         return self
 
     async def __anext__(self) -> Frame | Disconnected:
-        while not self._stopped.is_set():
+        while not self._stopped.is_set() or self._may_drain():
             if self._socket is None:
                 failure = await self._connect()
                 if failure is not None:
                     return failure
                 continue
-            message = await self._socket.receive()
+            try:
+                self._waits = True
+                # Once asked to stop, only what has arrived already is still of interest.
+                message = await self._socket.receive(_DRAIN_PAUSE if self._stopped.is_set() else None)
+            except TimeoutError:
+                break
+            finally:
+                self._waits = False
             recv_ns = time.time_ns()
             if message.type is aiohttp.WSMsgType.TEXT:
                 self._frames += 1
@@ -165,13 +184,21 @@ class PublicFeed:
                 if data.startswith(TOPIC_PREFIX) or not self._is_control(data):
                     self._failures = 0
                     return Frame(data, recv_ns)
-            elif message.type in _CLOSING and not self._stopped.is_set():
+            elif message.type in _CLOSING and self._stopped.is_set():
+                break
+            elif message.type in _CLOSING:
                 cause = self._cause or _why(message, self._socket)
                 self._failures += 1
                 await self._drop()
                 return Disconnected(recv_ns, cause)
         await self._drop()
         raise StopAsyncIteration
+
+    def _may_drain(self) -> bool:
+        """Whether frames that arrived before the stop may still wait."""
+        if self._drain_until is None:
+            self._drain_until = time.monotonic() + _DRAIN_SECONDS
+        return self._socket is not None and time.monotonic() < self._drain_until
 
     def _is_control(self, data: bytes) -> bool:
         """Whether the frame is an answer; a refusal is raised, anything unreadable is left to the consumer."""
@@ -182,7 +209,9 @@ class PublicFeed:
         if not isinstance(frame, ControlFrame):
             return False
         self._frames -= 1  # answers do not prove that data flows
-        if frame.success is False and not any(text in frame.ret_msg for text in _BENIGN):
+        if frame.success is False and frame.req_id in self.optional:
+            self.refused.add(frame.req_id)
+        elif frame.success is False and not any(text in frame.ret_msg for text in _BENIGN):
             raise VenueError(
                 f"{self.url} refuses {frame.op or 'a request'}: {frame.ret_msg}",
                 advice="Check the symbols and the number of book levels",
@@ -208,6 +237,8 @@ class PublicFeed:
             self._socket = socket
             for start in range(0, len(self.topics), TOPICS_A_REQUEST):
                 await self._send(socket, "subscribe", self.topics[start : start + TOPICS_A_REQUEST])
+            for topic in self.optional:
+                await self._send(socket, "subscribe", [topic], topic)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._failures += 1
             await self._drop()
@@ -243,10 +274,15 @@ class PublicFeed:
                 ping_at = time.monotonic() + self._ping_seconds
                 with contextlib.suppress(ConnectionError, aiohttp.ClientError):
                     await self._send(socket, "ping", None)
-        await socket.close()
+        if not self.stopped or self._waits:
+            await socket.close()  # else frames still wait: the reader takes them, then it closes
 
-    async def _send(self, socket: aiohttp.ClientWebSocketResponse[bool], op: str, args: Sequence[str] | None) -> None:
-        request = {"op": op} if args is None else {"op": op, "args": list(args)}
+    async def _send(
+        self, socket: aiohttp.ClientWebSocketResponse[bool], op: str, args: Sequence[str] | None, req_id: str = ""
+    ) -> None:
+        request: dict[str, object] = {"op": op} if args is None else {"op": op, "args": list(args)}
+        if req_id:
+            request["req_id"] = req_id
         await socket.send_str(msgspec.json.encode(request).decode())
 
     async def _drop(self) -> None:
@@ -266,8 +302,27 @@ def _why(message: WSMessage | WSMessageTextBytes, socket: aiohttp.ClientWebSocke
     return f"connection closed (code {socket.close_code}{reason})"
 
 
+def connections_for(symbols: Sequence[str], levels: int) -> list[tuple[str, ...]]:
+    """Symbols by connection: as few as Bybit's limit on the length of a connection's topics allows."""
+    groups: list[list[str]] = []
+    room = 0
+    for symbol in symbols:
+        length = sum(len(topic) + 3 for topic in (*topics_for([symbol], levels), *liquidation_topics([symbol])))
+        if length > room:
+            groups.append([])
+            room = TOPIC_CHARACTERS
+        groups[-1].append(symbol)
+        room -= length
+    return [tuple(group) for group in groups]
+
+
+def liquidation_topics(symbols: Sequence[str]) -> list[str]:
+    """The topics of liquidations, which not every venue has."""
+    return [f"allLiquidation.{symbol}" for symbol in symbols]
+
+
 def topics_for(symbols: Sequence[str], levels: int) -> list[str]:
-    """The topics that are recorded of each symbol: book, trades, tickers."""
+    """The topics that every venue has of each symbol: book, trades, tickers."""
     return [
         topic
         for symbol in symbols

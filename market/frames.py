@@ -5,7 +5,7 @@ default. Only what the lake keeps is read.
 
 References
 ----------
-https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook, ``…/trade``, ``…/ticker``
+https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook, ``…/trade``, ``…/ticker``, ``…/all-liquidation``
 """
 
 from __future__ import annotations
@@ -66,6 +66,24 @@ class TradeFrame(Struct, gc=False):
     data: list[Trade]
 
 
+class Liquidation(Struct, gc=False):
+    """One liquidation: time ``T`` (ms), side ``S`` of the position, size ``v``, bankruptcy price ``p``."""
+
+    T: Positive
+    s: str
+    S: Literal["Buy", "Sell"]
+    v: str
+    p: str
+
+
+class LiquidationFrame(Struct, gc=False):
+    """``allLiquidation.{symbol}``."""
+
+    topic: str
+    ts: Positive
+    data: list[Liquidation]
+
+
 class TickerData(Struct, gc=False, rename="camel"):
     """``data`` of a ticker frame. In a delta only what changed is there: ``None`` means unchanged."""
 
@@ -103,7 +121,7 @@ class OtherFrame(Struct, gc=False):
     topic: str
 
 
-Frame = BookFrame | TradeFrame | TickerFrame | ControlFrame | OtherFrame
+Frame = BookFrame | TradeFrame | TickerFrame | LiquidationFrame | ControlFrame | OtherFrame
 
 
 class _Envelope(Struct, gc=False):
@@ -116,11 +134,16 @@ class _Envelope(Struct, gc=False):
 _envelope = msgspec.json.Decoder(_Envelope)
 _control = msgspec.json.Decoder(ControlFrame)
 _decoders: dict[
-    bytes, msgspec.json.Decoder[BookFrame] | msgspec.json.Decoder[TradeFrame] | msgspec.json.Decoder[TickerFrame]
+    bytes,
+    msgspec.json.Decoder[BookFrame]
+    | msgspec.json.Decoder[TradeFrame]
+    | msgspec.json.Decoder[TickerFrame]
+    | msgspec.json.Decoder[LiquidationFrame],
 ] = {
     b"orderbook": msgspec.json.Decoder(BookFrame),
     b"publicTrade": msgspec.json.Decoder(TradeFrame),
     b"tickers": msgspec.json.Decoder(TickerFrame),
+    b"allLiquidation": msgspec.json.Decoder(LiquidationFrame),
 }
 #: How Bybit begins every data frame.
 TOPIC_PREFIX = b'{"topic":"'
@@ -157,12 +180,12 @@ def _decode_control(data: bytes, envelope: _Envelope) -> ControlFrame:
     return _control.decode(data)
 
 
-def _check_symbol(frame: BookFrame | TradeFrame | TickerFrame) -> None:
+def _check_symbol(frame: BookFrame | TradeFrame | TickerFrame | LiquidationFrame) -> None:
     symbol = frame.topic.rpartition(".")[2]
     if isinstance(frame, BookFrame):
         good = frame.data.s == symbol
-    elif isinstance(frame, TradeFrame):
-        good = all(trade.s == symbol for trade in frame.data)
+    elif isinstance(frame, TradeFrame | LiquidationFrame):
+        good = all(one.s == symbol for one in frame.data)
     else:
         good = frame.data.symbol == symbol
     if not good:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections import Counter
@@ -11,17 +12,20 @@ from typing import Any
 
 import msgspec
 
-from market._parts import BOOK_STREAM, STREAMS, damaged, publish, stage
+from market._parts import BOOK_STREAM, STREAMS, TRADE_STREAM, damaged, publish, stage
 from market._replay import SuspectWindow, read_events, suspect_windows, with_missing_parts, within
-from market.errors import EmptyLakeError, LakeError, UnknownSymbolError
+from market.errors import AlreadyRunningError, EmptyLakeError, LakeError, UnknownSymbolError
 from market.events import EventBatch
 from market.instruments import Instrument
-from market.manifest import Gap, Manifest, read_manifest
-from market.writer import LakeWriter, SymbolLock, part_path, quarantine_unsealed
+from market.manifest import Gap, Manifest, Merged, StreamFile, read_manifest
+from market.recovery import ending, recover
+from market.writer import Ending, LakeWriter, SymbolLock, part_path, quarantine_unsealed, remove_merged
 
 #: Silence of the book that makes a suspect window when nothing else is said (ms).
 STALL_MS = 60_000
 _CHUNK_ROWS = 1 << 19
+#: Streams that :meth:`Lake.events` gives back.
+_EVENT_STREAMS = (BOOK_STREAM, TRADE_STREAM)
 _DAY_NS = 86_400 * 10**9
 #: Ordinals of a day start here times the day's number, so that history can be imported before what was recorded.
 ORDINALS_A_DAY = 1 << 32
@@ -39,10 +43,16 @@ class Lake:
     ----------
     root
         The folder; it need not exist yet.
+
+    Attributes
+    ----------
+    recovered
+        By symbol, the parts that the last :meth:`writer` has made of a killed session's journal.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.recovered: dict[str, list[Manifest]] = {}
 
     # -- what there is ------------------------------------------------------------------------------------------------
 
@@ -133,12 +143,15 @@ class Lake:
         return Instrument.from_json(rules[-1]["rules"])
 
     def fingerprint(self, symbol: str, start_ms: int | None = None, end_ms: int | None = None) -> str:
-        """SHA-256 over what :meth:`events` would return: content of the parts, gaps and limits."""
+        """SHA-256 over what :meth:`events` would return: content of the parts, gaps and limits.
+
+        Compaction does not change it: a merged part counts as the parts that it was made of.
+        """
         digest = hashlib.sha256(repr((symbol, start_ms, end_ms)).encode())
         for manifest, gaps in self._with_gaps(symbol, start_ms, end_ms):
-            digest.update(
-                msgspec.json.encode((manifest.tick_size, manifest.qty_step, manifest.files, gaps), order="sorted")
-            )
+            for files, marks in _origins(manifest, gaps, start_ms, end_ms):
+                rows = {stream: file for stream, file in files.items() if stream in _EVENT_STREAMS}
+                digest.update(msgspec.json.encode((manifest.tick_size, manifest.qty_step, rows, marks), order="sorted"))
         return digest.hexdigest()
 
     def next_ordinal(self, symbol: str) -> int:
@@ -205,7 +218,8 @@ class Lake:
     def writer(self, symbol: str, instrument: Instrument) -> LakeWriter:
         """The writer of a symbol; one at a time, between all processes.
 
-        What a crashed writer left unsealed is moved to ``root/_quarantine``.
+        What a killed writer had in its journal is sealed first, see :attr:`recovered`; files that it left half
+        written are moved to ``root/_quarantine``.
 
         Raises
         ------
@@ -216,14 +230,32 @@ class Lake:
         """
         lock = self.lock(symbol)
         try:
-            quarantine_unsealed(self.root, symbol)
-            sealed = self.sealed(symbol)
-            last_ms = max((manifest.times_ms[1] for manifest in sealed), default=None)
+            self.recovered[symbol] = recover(self.root, symbol, self.sealed(symbol))
+            self._tidy(symbol)
+            end = ending(self.root, self.sealed(symbol))
             self.note_rules(instrument, self.next_ordinal(symbol))
         except BaseException:
             lock.release()
             raise
-        return LakeWriter(self.root, instrument, lock, last_ms)
+        return LakeWriter(self.root, instrument, lock, end)
+
+    def ending(self, symbol: str, overlap_ms: int = 0) -> Ending:
+        """Where the lake of a symbol ends, for a session that goes on there; see :func:`market.recovery.ending`."""
+        return ending(self.root, self.sealed(symbol), overlap_ms)
+
+    def _tidy(self, symbol: str) -> None:
+        """Put away what a crash has left; not while a compaction is at work on the symbol."""
+        with contextlib.suppress(AlreadyRunningError):
+            lock = self.compaction_lock(symbol)
+            try:
+                remove_merged(self.root, symbol)
+                quarantine_unsealed(self.root, symbol)
+            finally:
+                lock.release()
+
+    def compaction_lock(self, symbol: str) -> SymbolLock:
+        """The exclusive right to rewrite past days of a symbol; recording goes on meanwhile."""
+        return SymbolLock(self.root / ".locks" / f"{symbol}.compaction.lock", symbol)
 
     def lock(self, symbol: str) -> SymbolLock:
         """The exclusive right to write a symbol."""
@@ -259,6 +291,8 @@ class Lake:
         """Manifests of all parts of a symbol that may be trusted, in capture order; empty if there are none."""
         folder = self.root / BOOK_STREAM / f"symbol={symbol}"
         found = sorted(map(read_manifest, folder.glob("date=*/_*.json")), key=lambda manifest: manifest.part)
+        merged = {one.part for manifest in found for one in manifest.merged}
+        found = [manifest for manifest in found if manifest.part not in merged]
         for manifest in found:
             self._check_files(manifest)
         return _whole_imports(found)
@@ -286,7 +320,18 @@ class Lake:
         )
 
 
-def _touches(manifest: Manifest, start_ms: int | None, end_ms: int | None) -> bool:
+def _origins(
+    manifest: Manifest, gaps: list[Gap], start_ms: int | None, end_ms: int | None
+) -> Iterator[tuple[dict[str, StreamFile], list[Gap]]]:
+    """Files and gaps of a part, or of those parts it was merged from that touch the time."""
+    if not manifest.merged:
+        yield manifest.files, gaps
+    for one in manifest.merged:
+        if _touches(one, start_ms, end_ms):
+            yield one.files, one.gaps
+
+
+def _touches(manifest: Manifest | Merged, start_ms: int | None, end_ms: int | None) -> bool:
     first, last = manifest.times_ms
     return (end_ms is None or first < end_ms) and (start_ms is None or last >= start_ms)
 

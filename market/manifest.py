@@ -25,6 +25,16 @@ class Gap(Struct, frozen=True):
     cause: str
 
 
+class Doubt(Struct, frozen=True):
+    """A stretch of exchange time whose rows cannot be vouched for, and why; no row stands for it."""
+
+    ordinal: Count
+    start_ms: Count
+    end_ms: Count
+    recv_ns: int
+    cause: str
+
+
 class Snapshot(Struct, frozen=True):
     """Where a book message replaced the book."""
 
@@ -51,6 +61,15 @@ class Source(Struct, frozen=True):
     pieces: Count
 
 
+class Merged(Struct, frozen=True):
+    """A part that compaction has merged into another: all that its fingerprint and its followers need."""
+
+    part: str
+    times_ms: tuple[int, int]
+    files: dict[str, StreamFile]
+    gaps: list[Gap]
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
     """One sealed part: the Parquet files of one stretch of capture of one symbol.
 
@@ -70,6 +89,10 @@ class Manifest(Struct, frozen=True, kw_only=True):
         Longest time between two book messages.
     follows
         The part sealed before it in the same session: when that is missing, its time is a hole.
+    doubts
+        What is suspect without a GAP row.
+    merged
+        The parts that compaction made this one of; they are not read any more, even while their files are there.
     """
 
     schema: int
@@ -90,6 +113,13 @@ class Manifest(Struct, frozen=True, kw_only=True):
     snapshots: list[Snapshot]
     follows: str | None = None
     source: Source | None = None
+    doubts: list[Doubt] = []
+    merged: list[Merged] = []
+
+    @property
+    def last_part(self) -> str:
+        """The name by which the next part of the session knows this one."""
+        return self.merged[-1].part if self.merged else self.part
 
 
 _decoder = msgspec.json.Decoder(Manifest)

@@ -4,66 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from market.assembler import Assembled, BookRows, GapMark, SessionAssembler, TradeRows
-from market.events import EMPTY
-from market.feed import Disconnected, PublicFeed, topics_for
+from market.assembler import Assembled, SessionAssembler
+from market.counts import RecorderCounts
+from market.crosscheck import Outcome, check_book
+from market.errors import AlreadyRunningError, VenueUnavailable
+from market.feed import Disconnected, Frame, PublicFeed, connections_for, liquidation_topics, topics_for
+from market.handover import Newcomer, beyond, is_asked_to_end
 from market.instruments import Instrument, pick
 from market.lake import Lake
+from market.rest import RestBook, fetch_book
 from market.writer import LakeWriter
+
+__all__ = ["Recorder", "RecorderCounts"]
 
 #: How often the recorder looks at its limits, and at parts that are due (s).
 _TICK_SECONDS = 0.2
 _PROGRESS_SECONDS = 1.0
-
-
-@dataclass(slots=True)
-class RecorderCounts:
-    """What a recording has come to so far.
-
-    Attributes
-    ----------
-    frames, level_changes, trades
-        Received.
-    gaps
-        GAP rows, one at each symbol's start included.
-    disconnects
-        Lost connections and failed attempts.
-    problems, last_problem
-        Frames that were left out, and why the last one was.
-    clock_ms
-        Greatest exchange time; -1 before the first event.
-    """
-
-    frames: int = 0
-    level_changes: int = 0
-    trades: int = 0
-    gaps: int = 0
-    disconnects: int = 0
-    problems: int = 0
-    last_problem: str = ""
-    clock_ms: int = -1
-
-    def add(self, assembled: Assembled) -> None:
-        """Count what one frame came to."""
-        for record in assembled.records:
-            if isinstance(record, BookRows):
-                if not record.events.flags[0] & EMPTY:
-                    self.level_changes += len(record.events)
-                self.clock_ms = max(self.clock_ms, int(record.events.time_ms[0]))
-            elif isinstance(record, TradeRows):
-                self.trades += len(record.events)
-                self.clock_ms = max(self.clock_ms, int(record.events.time_ms[-1]))
-            elif isinstance(record, GapMark):
-                self.gaps += 1
-        if assembled.problem is not None:
-            self.problems += 1
-            self.last_problem = assembled.problem
+#: A local clock that moves by more than this against the monotonic one has been set (s).
+_CLOCK_STEP = 1.0
+#: Trades of this much exchange time before the end of a session may come again in the next one.
+_OVERLAP_MS = 600_000
 
 
 class Recorder:
@@ -85,6 +52,14 @@ class Recorder:
         A part is sealed at least this often.
     idle_seconds
         Without data for this long the connection counts as dead.
+    sync_seconds
+        What was received is brought down to the journal this often; a second at most.
+    rest_url
+        Address of the venue's REST API, for the comparison of the books; ``None`` compares nothing.
+    check_seconds
+        Pause between two comparisons of each book.
+    take_over
+        Wait this long (s) for another session on the same symbols to end, and go on where it ends; 0 refuses at once.
     progress
         Called about once a second.
 
@@ -104,15 +79,35 @@ class Recorder:
         *,
         part_seconds: float = 300.0,
         idle_seconds: float = 10.0,
+        sync_seconds: float = 0.25,
+        rest_url: str | None = None,
+        check_seconds: float = 300.0,
+        take_over: float = 0.0,
         progress: Callable[[RecorderCounts], None] | None = None,
     ) -> None:
         self._lake = lake
-        self._url = feed_url
         self._instruments = {symbol: pick(instruments, symbol) for symbol in symbols}
         self._levels = levels
         self._part_seconds = part_seconds
-        self._idle_seconds = idle_seconds
+        self._sync_seconds = min(sync_seconds, 1.0)
+        self._rest_url = rest_url
+        self._check_seconds = check_seconds
+        self._take_over = take_over
         self._progress = progress
+        self._groups = connections_for(symbols, levels)
+        self._feeds = [
+            PublicFeed(
+                feed_url,
+                topics_for(group, levels),
+                idle_seconds=idle_seconds,
+                optional=liquidation_topics(group),
+            )
+            for group in self._groups
+        ]
+        self._newcomer = Newcomer(lake.root, self._groups)
+        self._writers: dict[str, LakeWriter] = {}
+        self._assembler: SessionAssembler | None = None
+        self._seen_ms: dict[str, int] = {}  # exchange time up to which a book was last found equal to the venue's
         self.counts = RecorderCounts()
 
     async def run(
@@ -122,6 +117,7 @@ class Recorder:
         *,
         until: Callable[[RecorderCounts], bool] | None = None,
         handle_signals: bool = False,
+        on_ready: Callable[[], None] | None = None,
     ) -> RecorderCounts:
         """Record until told to stop, then seal.
 
@@ -135,6 +131,8 @@ class Recorder:
             Ends it when true; asked several times a second.
         handle_signals
             SIGTERM and SIGINT end it in order; only in the main thread.
+        on_ready
+            Called once the symbols are this session's and what a killed one left has been recovered.
 
         Raises
         ------
@@ -147,67 +145,238 @@ class Recorder:
         VenueError
             The venue refuses a subscription.
         """
-        with contextlib.ExitStack() as stack:
-            writers = {
-                symbol: stack.enter_context(self._lake.writer(symbol, instrument))
-                for symbol, instrument in self._instruments.items()
-            }
-            first = max(map(self._lake.next_ordinal, writers))
-            assembler = SessionAssembler(self._instruments, first)
-            topics = topics_for(list(writers), self._levels)
-            async with PublicFeed(self._url, topics, idle_seconds=self._idle_seconds) as feed:
-                with _signals(feed.stop) if handle_signals else contextlib.nullcontext():
-                    deadline = None if seconds is None else time.monotonic() + seconds
-                    watch = asyncio.create_task(self._watch(feed, writers, stop, deadline, until))
-                    try:
-                        await self._pump(feed, assembler, writers)
-                    finally:
-                        feed.stop()
-                        await watch
+        deadline = None if seconds is None else time.monotonic() + seconds
+        self.counts.started = time.monotonic()
+        with contextlib.ExitStack() as stack, _signals(self._stop) if handle_signals else contextlib.nullcontext():
+            tasks: list[asyncio.Task[None]] = []
+            try:
+                if not self._open_or_wait(stack):
+                    tasks += self._start_pumps()
+                    await _until_done([asyncio.create_task(self._wait_for(stack))], tasks)
+                    if self._assembler is None:
+                        return self.counts  # stopped while waiting
+                if on_ready is not None:
+                    on_ready()
+                pumps = tasks or self._start_pumps()
+                helpers = [self._watch(stop, deadline, until), self._sync(), self._check_books()]
+                tasks = [*pumps, *map(asyncio.create_task, helpers)]
+                await _until_done(pumps, tasks)
+            finally:
+                await self._end(tasks)
+        self._count_parts()
         return self.counts
 
-    async def _pump(self, feed: PublicFeed, assembler: SessionAssembler, writers: Mapping[str, LakeWriter]) -> None:
+    def _stop(self) -> None:
+        for feed in self._feeds:
+            feed.stop()
+
+    @property
+    def _stopped(self) -> bool:
+        return any(feed.stopped for feed in self._feeds)
+
+    def _start_pumps(self) -> list[asyncio.Task[None]]:
+        return [asyncio.create_task(self._pump(number)) for number in range(len(self._feeds))]
+
+    async def _end(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Wait for all tasks, so that no part is being written any more, and close the connections."""
+        self._stop()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        for feed in self._feeds:
+            await feed.close()
+        failed = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        if failed:
+            raise failed[0]
+
+    # -- the lake -----------------------------------------------------------------------------------------------------
+
+    def _open_or_wait(self, stack: contextlib.ExitStack) -> bool:
+        """Get the symbols; False if another session has them and is to be waited for."""
+        try:
+            self._open(stack)
+        except AlreadyRunningError:
+            if self._take_over <= 0:
+                raise
+            return False
+        self._begin()
+        return True
+
+    def _open(self, stack: contextlib.ExitStack) -> None:
+        """A writer of every symbol, or of none."""
+        with contextlib.ExitStack() as attempt:
+            writers = {
+                symbol: attempt.enter_context(self._lake.writer(symbol, instrument))
+                for symbol, instrument in self._instruments.items()
+            }
+            stack.push(attempt.pop_all())
+        self._writers = writers
+
+    def _begin(self) -> None:
+        made = [part for parts in self._lake.recovered.values() for part in parts]
+        self.counts.recovered += sum(file.rows for part in made for file in part.files.values())
+        self._assembler = SessionAssembler(self._instruments, max(map(self._lake.next_ordinal, self._writers)))
+
+    async def _wait_for(self, stack: contextlib.ExitStack) -> None:
+        if await self._newcomer.take_over(lambda: self._open(stack), self._take_over, lambda: self._stopped):
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take up what was received while the other session ended, without a gap where it fits."""
+        self._begin()
+        assert self._assembler is not None
+        endings = {symbol: self._lake.ending(symbol, _OVERLAP_MS) for symbol in self._writers}
+        for symbol, ending in endings.items():
+            if ending.last_ms is not None:
+                self._assembler.resume(symbol, ending.last_ms, ending.last_u, ending.trade_ids)
+                self._writers[symbol].resume(ending)
+        for number, items in enumerate(self._newcomer.kept):
+            for item in beyond(items, endings):
+                self._take(number, item)
+            items.clear()
+        self.counts.problems, self.counts.last_problem = 0, ""  # trades that both sessions have seen are none
+
+    # -- frames -------------------------------------------------------------------------------------------------------
+
+    async def _pump(self, number: int) -> None:
+        feed = self._feeds[number]
         async for item in feed:
-            if isinstance(item, Disconnected):
-                self.counts.disconnects += 1
-                assembled = assembler.on_disconnect(item.recv_ns, item.cause)
+            if self._assembler is None:
+                self._newcomer.keep(number, item)
             else:
-                self.counts.frames += 1
-                assembled = assembler.on_frame(item.data, item.recv_ns)
-            self.counts.add(assembled)
-            for symbol in dict.fromkeys(record.symbol for record in assembled.records):
-                writers[symbol].append(assembled)
-            for topic in assembled.resync:
-                await feed.resync(topic)
+                for topic in self._take(number, item):
+                    await feed.resync(topic)
+
+    def _take(self, number: int, item: Frame | Disconnected) -> tuple[str, ...]:
+        """Take in what a connection has received; the topics that need a fresh snapshot."""
+        assert self._assembler is not None
+        if isinstance(item, Disconnected):
+            self.counts.disconnects += 1
+            return self._keep(self._assembler.on_disconnect(item.recv_ns, item.cause, self._groups[number]), b"")
+        self.counts.frames += 1
+        self.counts.frame_bytes += len(item.data)
+        return self._keep(self._assembler.on_frame(item.data, item.recv_ns), item.data)
+
+    def _keep(self, assembled: Assembled, data: bytes) -> tuple[str, ...]:
+        self.counts.add(assembled)
+        records = assembled.records
+        if len(records) == 1:
+            self._writers[records[0].symbol].append(assembled, data)
+        else:
+            for symbol in dict.fromkeys(record.symbol for record in records):
+                self._writers[symbol].append(assembled, data)
+        return assembled.resync
+
+    # -- beside the frames --------------------------------------------------------------------------------------------
 
     async def _watch(
         self,
-        feed: PublicFeed,
-        writers: Mapping[str, LakeWriter],
         stop: asyncio.Event | None,
         deadline: float | None,
         until: Callable[[RecorderCounts], bool] | None,
     ) -> None:
-        """Look at limits and due parts until the feed ends; parts are written in a thread so that frames go on."""
+        """Look at limits and due parts until the feeds end; parts are written in a thread so that frames go on."""
         seal_at = time.monotonic() + self._part_seconds
         tell_at = 0.0
+        ahead = time.time() - time.monotonic()
         try:
-            while not feed.stopped:
+            while not self._stopped:
                 now = time.monotonic()
-                if now >= tell_at and self._progress is not None:
-                    self._progress(replace(self.counts))
+                ahead = self._check_clock(ahead)
+                if now >= tell_at:
                     tell_at = now + _PROGRESS_SECONDS
+                    self._tell()
                 if _is_over(stop, deadline, now) or (until is not None and until(self.counts)):
+                    return
+                if is_asked_to_end(self._lake.root, self._writers):
                     return
                 if now >= seal_at:
                     seal_at = now + self._part_seconds
-                    for writer in writers.values():
-                        job = writer.take()
-                        if job is not None:
-                            await asyncio.to_thread(job)
-                await feed.stopped_within(_TICK_SECONDS)
+                    await self._seal()
+                await self._feeds[0].stopped_within(_TICK_SECONDS)
         finally:
-            feed.stop()
+            self._stop()
+
+    def _tell(self) -> None:
+        self.counts.free_bytes = shutil.disk_usage(self._lake.root).free
+        if self._progress is not None:
+            self._count_parts()
+            self._progress(replace(self.counts, checks=dict(self.counts.checks)))
+
+    def _count_parts(self) -> None:
+        self.counts.parts = sum(writer.parts for writer in self._writers.values())
+        self.counts.part_bytes = sum(writer.part_bytes for writer in self._writers.values())
+
+    async def _seal(self) -> None:
+        for writer in self._writers.values():
+            job = writer.take()
+            if job is not None:
+                await asyncio.to_thread(job)
+
+    def _check_clock(self, ahead: float) -> float:
+        """A clock that was set makes receive times doubtful; nothing else hangs on it."""
+        now_ahead = time.time() - time.monotonic()
+        if abs(now_ahead - ahead) > _CLOCK_STEP:
+            self.counts.clock_steps += 1
+            self._doubt(list(self._writers), f"local clock stepped by {now_ahead - ahead:+.1f} s")
+        return now_ahead
+
+    def _doubt(self, symbols: Sequence[str], cause: str, *, lost: bool = False) -> tuple[str, ...]:
+        assert self._assembler is not None
+        resync: tuple[str, ...] = ()
+        for symbol in symbols:
+            clock_ms = self._assembler.clock_ms(symbol)
+            if clock_ms:
+                start_ms = self._seen_ms.get(symbol, clock_ms) if lost else clock_ms
+                resync += self._keep(self._assembler.doubt(symbol, start_ms, time.time_ns(), cause, lost=lost), b"")
+        return resync
+
+    async def _sync(self) -> None:
+        """Bring the journals down to the disk, in a thread: a slow disk must not hold up frames."""
+        while not self._stopped:
+            started = time.monotonic()
+            for writer in self._writers.values():
+                job = writer.sync()
+                if job is not None:
+                    await asyncio.to_thread(job)
+            self.counts.sync_seconds = time.monotonic() - started
+            await self._feeds[0].stopped_within(self._sync_seconds)
+
+    async def _check_books(self) -> None:
+        """Compare each book with the venue's now and then."""
+        while self._rest_url is not None and not await self._feeds[0].stopped_within(self._check_seconds):
+            for number, group in enumerate(self._groups):
+                for symbol in group:
+                    if self._stopped:
+                        return
+                    for topic in await self._check_book(symbol):
+                        await self._feeds[number].resync(topic)
+
+    async def _check_book(self, symbol: str) -> tuple[str, ...]:
+        assert self._assembler is not None
+        started_ms = self._assembler.clock_ms(symbol)
+        try:
+            finding = await check_book(lambda: self._fetch(symbol), self._writers[symbol], lambda: self._stopped)
+        except VenueUnavailable:
+            self.counts.checks["unverified"] += 1
+            return ()
+        self.counts.checks[finding.outcome.value] += 1
+        if finding.outcome is Outcome.DIFFERENT:
+            return self._doubt([symbol], f"book differs from REST: {finding.detail}", lost=True)
+        if finding.outcome is Outcome.EQUAL:
+            self._seen_ms[symbol] = started_ms
+        return ()
+
+    def _fetch(self, symbol: str) -> RestBook:
+        assert self._rest_url is not None
+        return fetch_book(self._rest_url, self._instruments[symbol], self._levels)
+
+
+async def _until_done(works: Sequence[asyncio.Task[None]], tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait until all `works` are done, or until any of `tasks` fails, whose error is raised."""
+    waiting: set[asyncio.Task[None]] = {*works, *tasks}
+    while waiting and any(not work.done() for work in works):
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
 
 
 def _is_over(stop: asyncio.Event | None, deadline: float | None, now: float) -> bool:

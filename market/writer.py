@@ -6,21 +6,58 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+import msgspec
+import numpy as np
 
 from market._buffer import PartBuffer, SealedPart, part_name, record_ms, utc_day
 from market._parts import BOOK_STREAM, STREAMS, lake_io, publish, stage, staged
 from market.assembler import Assembled
 from market.errors import AlreadyRunningError, LakeError
 from market.instruments import Instrument
-from market.manifest import Manifest, encode_manifest
+from market.journal import JournalFile, Place
+from market.ladder import Checkpoint, LiveBook
+from market.manifest import Manifest, encode_manifest, read_manifest
+from market.records import DoubtMark, GapMark, place_of
 
 #: Rows after which a part is sealed by itself, so that reading a part back stays within a few hundred MB.
 MAX_PART_ROWS = 2_000_000
 #: How far the exchange's clock may lie behind what the lake already holds (ms).
 _BACKWARDS_MS = 60_000
+#: Bytes that may wait for the journal before they are written at once.
+_MOST_WAITING = 1 << 23
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Where the lake of a symbol ends.
+
+    Attributes
+    ----------
+    last_ms
+        Greatest exchange time; ``None`` for an empty lake.
+    part
+        Name of the last part.
+    book_ms
+        Time of its last book message.
+    last_u
+        Update id of that message, if the book is known there.
+    trade_ids
+        Of the last trades.
+    others_ms
+        Last ``ts`` of the topics ``tickers`` and ``allLiquidation``.
+    """
+
+    last_ms: int | None = None
+    part: str | None = None
+    book_ms: int | None = None
+    last_u: int | None = None
+    trade_ids: list[str] = field(default_factory=list)
+    others_ms: dict[str, int] = field(default_factory=dict)
 
 
 class SymbolLock:
@@ -92,6 +129,25 @@ def manifest_path(root: Path, manifest: Manifest) -> Path:
     return part_path(root, BOOK_STREAM, manifest).with_name(f"_{manifest.part}.json")
 
 
+def remove_merged(root: Path, symbol: str) -> None:
+    """Delete the parts that compaction has merged into others: manifests first, so that none is half there."""
+    manifests = sorted((root / BOOK_STREAM / f"symbol={symbol}").glob("date=*/_*.json"))
+    for path in manifests:
+        if b'"merged": []' in path.read_bytes():
+            continue
+        manifest = read_manifest(path)
+        for one in manifest.merged:
+            old = msgspec.structs.replace(manifest, part=one.part)
+            for gone in (manifest_path(root, old), *(part_path(root, stream, old) for stream in STREAMS)):
+                with lake_io(gone):
+                    gone.unlink(missing_ok=True)
+
+
+def journal_folder(root: Path, symbol: str) -> Path:
+    """Where the journal of a symbol lies."""
+    return root / ".journal" / symbol
+
+
 def quarantine_unsealed(root: Path, symbol: str) -> list[Path]:
     """Move what a crash left behind, files without a manifest, out of the lake into ``_quarantine``.
 
@@ -116,23 +172,42 @@ def quarantine_unsealed(root: Path, symbol: str) -> list[Path]:
 class LakeWriter:
     """Appends one symbol's records; made by :meth:`market.lake.Lake.writer`.
 
-    Sealing never loses what was sealed before. What is still in memory when the process dies is lost, and the next
-    session begins with a gap that says so.
+    Sealing never loses what was sealed before. Records that were appended with their raw frame are in the journal
+    after :meth:`sync`, and the next start recovers them if the process dies before they are sealed.
     """
 
-    def __init__(self, root: Path, instrument: Instrument, lock: SymbolLock, last_ms: int | None) -> None:
+    def __init__(self, root: Path, instrument: Instrument, lock: SymbolLock, ending: Ending) -> None:
         self.symbol = instrument.symbol
+        self.book = LiveBook()
+        self.parts = 0
+        self.part_bytes = 0
         self._root = root
         self._instrument = instrument
         self._lock = lock
-        self._last_ms = last_ms
+        self._last_ms = ending.last_ms
         self._clock_ms = 0
         self._buffer: PartBuffer | None = None
+        self._journal: JournalFile | None = None
         self._follows: str | None = None
         self._silent_since_ms: int | None = None
+        self._applied = 0  # book rows and gaps of the buffer that `book` has seen
+        self._applied_gaps = 0
+        self._book_at: tuple[int, int] = (0, 0)  # time and u of the last book message that `book` has seen
 
-    def append(self, assembled: Assembled) -> None:
+    def resume(self, ending: Ending) -> None:
+        """Go on seamlessly after the part that the lake ends with."""
+        self._follows = ending.part
+        self._silent_since_ms = ending.book_ms
+
+    def append(self, assembled: Assembled, data: bytes | None = None) -> None:
         """Take in the records of this writer's symbol; those of other symbols are left alone.
+
+        Parameters
+        ----------
+        assembled
+            What a frame came to.
+        data
+            The raw frame, for the journal; without it the records are safe only once they are sealed.
 
         Raises
         ------
@@ -151,9 +226,29 @@ class LakeWriter:
             self.seal()
             buffer = None
         if buffer is None:
-            buffer = self._buffer = PartBuffer(self._instrument, utc_day(self._clock_ms))
+            buffer = self._begin(place_of(records[0])[0])
         for record in records:
             buffer.append(record)
+            if self._journal is not None and (data or isinstance(record, GapMark | DoubtMark)):
+                self._journal.note(record, assembled.kept or data or b"")
+        if self._journal is not None and self._journal.waiting > _MOST_WAITING:
+            self.sync_now()
+
+    def _begin(self, ordinal: int) -> PartBuffer:
+        """A new part, with the book that it begins with."""
+        buffer = self._buffer = PartBuffer(self._instrument, utc_day(self._clock_ms))
+        if self.book.known:
+            buffer.checkpoint = Checkpoint(ordinal, *self._book_at, self.book.ladder())
+        place = Place(
+            symbol=self.symbol,
+            date=buffer.date,
+            part=part_name(ordinal),
+            rules=self._instrument.to_json(),
+            follows=self._follows,
+            silent_since_ms=self._silent_since_ms,
+        )
+        self._journal = JournalFile(journal_folder(self._root, self.symbol) / f"{place.part}.wal", place)
+        return buffer
 
     def _check_order(self, time_ms: int) -> None:
         if self._last_ms is not None and time_ms < self._last_ms - _BACKWARDS_MS:
@@ -167,21 +262,101 @@ class LakeWriter:
         """Rows waiting to be sealed."""
         return 0 if self._buffer is None else self._buffer.rows
 
+    @property
+    def last_seq(self) -> int | None:
+        """Cross sequence of the last book message that waits."""
+        if self._buffer is None or not self._buffer.book.rows:
+            return None
+        return int(self._buffer.book["seq"][self._buffer.book.rows - 1])
+
+    def sync(self) -> Callable[[], None] | None:
+        """Take what the journal has not written yet as a job that brings it down to the disk; ``None`` for nothing.
+
+        The job may run in another thread; jobs must run in the order they were taken.
+        """
+        return None if self._journal is None else self._journal.flush()
+
+    def sync_now(self) -> None:
+        """Bring the journal down to the disk.
+
+        Raises
+        ------
+        LakeError
+            The disk refuses.
+        """
+        job = self.sync()
+        if job is not None:
+            job()
+
+    def advance(self, seq: int | None = None) -> int | None:
+        """Bring :attr:`book` up to the last row, or to the last message whose cross sequence is at most `seq`.
+
+        Returns
+        -------
+        seq
+            That of the last message applied; ``None`` if the buffer has none that was applied.
+        """
+        buffer = self._buffer
+        if buffer is None:
+            return None
+        columns, start = buffer.book, self._applied
+        end = columns.rows
+        if seq is not None:
+            end = start + int(np.searchsorted(np.maximum.accumulate(columns["seq"][start:]), seq, side="right"))
+        cuts = [int(np.searchsorted(columns["ordinal"], gap.ordinal)) for gap in buffer.gaps[self._applied_gaps :]]
+        for cut in cuts:
+            if cut > end or (seq is not None and cut == end):
+                break
+            self._apply(buffer, start, cut)
+            self.book.lose()
+            self._applied_gaps += 1
+            start = cut
+        self._apply(buffer, start, end)
+        self._applied = end
+        return int(columns["seq"][end - 1]) if end else None
+
+    def _apply(self, buffer: PartBuffer, start: int, end: int) -> None:
+        if end > start:
+            rows = slice(start, end)
+            names = ("flags", "side", "price", "size")
+            self.book.apply(*(buffer.book[name][rows] for name in names))  # type: ignore[arg-type]
+            self._book_at = int(buffer.book["time_ms"][end - 1]), int(buffer.book["u"][end - 1])
+
+    def next_message(self) -> tuple[set[tuple[int, int]], int] | None:
+        """Sides and prices that the first book message beyond :attr:`book` changes, and its cross sequence."""
+        buffer, start = self._buffer, self._applied
+        if buffer is None or start >= buffer.book.rows:
+            return None
+        end = start + int(np.searchsorted(buffer.book["ordinal"][start:], buffer.book["ordinal"][start], side="right"))
+        sides, prices = buffer.book["side"][start:end].tolist(), buffer.book["price"][start:end].tolist()
+        return set(zip(sides, prices)), int(buffer.book["seq"][start])
+
     def take(self) -> Callable[[], Manifest] | None:
         """Take the waiting rows away as a job that writes them as a part; ``None`` if there are none.
 
         The job may run in another thread while rows are appended here; jobs must run in the order they were taken.
         """
-        buffer, self._buffer = self._buffer, None
-        if buffer is None or buffer.first_ordinal is None:
+        if self._buffer is None or self._buffer.first_ordinal is None:
             return None
+        self.advance()
+        self._applied = self._applied_gaps = 0
+        buffer, self._buffer = self._buffer, None
+        journal, self._journal = self._journal, None
+        assert journal is not None
+        synced = journal.flush()
         follows, silent_since_ms = self._follows, self._silent_since_ms
+        assert buffer.first_ordinal is not None
         self._follows = part_name(buffer.first_ordinal)
         self._silent_since_ms = buffer.last_book_ms or silent_since_ms
 
         def write() -> Manifest:
+            if synced is not None:
+                synced()  # encoding takes longer than what may be lost
             part = buffer.sealed(follows=follows, silent_since_ms=silent_since_ms)
             write_parts(self._root, [part])
+            journal.discard()
+            self.parts += 1
+            self.part_bytes += sum(map(len, part.files.values()))
             return part.manifest
 
         return write
@@ -192,16 +367,19 @@ class LakeWriter:
         Raises
         ------
         LakeError
-            The disk refuses.
+            The disk refuses; the journal keeps what reached it for the next start.
         """
         job = self.take()
         return None if job is None else job()
 
     def close(self) -> None:
-        """Seal and give the symbol free."""
+        """Seal and give the symbol free; where sealing fails the journal is left to the next start."""
+        journal = self._journal
         try:
             self.seal()
         finally:
+            if journal is not None:
+                journal.abandon()
             self._lock.release()
 
     def __enter__(self) -> Self:

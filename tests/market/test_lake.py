@@ -213,8 +213,8 @@ def test_nothing_there(lake: Lake) -> None:
     for call in (lake.days, lake.counts, lake.span_ms, lake.instrument, lake.fingerprint, lake.events):
         with pytest.raises(UnknownSymbolError, match=r"ETHUSDT \(it has: BTCUSDT\)"):
             call("ETHUSDT")
-    with pytest.raises(LakeError, match="no stream 'liquidations'"):
-        lake.parts("BTCUSDT", "liquidations")
+    with pytest.raises(LakeError, match="no stream 'candles'"):
+        lake.parts("BTCUSDT", "candles")
 
 
 def test_other_tools_read_it_as_is(lake: Lake) -> None:

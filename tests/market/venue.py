@@ -78,7 +78,7 @@ def trade(*trades: tuple[int, str, str, str], symbol: str = "BTCUSDT") -> bytes:
             "p": price,
             "L": "PlusTick",
             "i": f"id-{time_ms}-{n}",
-            "seq": n,
+            "seq": 10 * time_ms + n,
         }
         for n, (time_ms, side, size, price) in enumerate(trades)
     ]
@@ -89,6 +89,13 @@ def trade(*trades: tuple[int, str, str, str], symbol: str = "BTCUSDT") -> bytes:
 def ticker(ts: int, *, kind: str = "delta", symbol: str = "BTCUSDT", **values: str) -> bytes:
     """A ticker frame."""
     frame = {"topic": f"tickers.{symbol}", "type": kind, "ts": ts, "cs": 1, "data": {"symbol": symbol, **values}}
+    return json.dumps(frame, separators=(",", ":")).encode()
+
+
+def liquidation(*rows: tuple[int, str, str, str], symbol: str = "BTCUSDT") -> bytes:
+    """A liquidation frame from ``(time_ms, side, size, price)``."""
+    data = [{"T": time_ms, "s": symbol, "S": side, "v": size, "p": price} for time_ms, side, size, price in rows]
+    frame = {"topic": f"allLiquidation.{symbol}", "type": "snapshot", "ts": rows[-1][0] + 1, "data": data}
     return json.dumps(frame, separators=(",", ":")).encode()
 
 
