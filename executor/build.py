@@ -9,6 +9,7 @@ from pathlib import Path
 
 import settings as configuration
 from council.registry import Registry, cached
+from council.voting import Council
 from executor.clock import VenueClock
 from executor.core import Core
 from executor.events import encode
@@ -157,7 +158,11 @@ def build(settings: Settings, choice: FeedChoice, folder: Path, echo: Echo) -> P
     except BaseException:
         journal.close()
         raise
-    events = Lake(settings.paths.lake).events(symbol) if choice.mode == "lake" else None
+    events = None
+    if choice.mode == "lake":
+        events = Lake(settings.paths.lake).events(symbol)
+        council = store(first.content_hash) if first else None
+        _say_what_was_learnt_from(Lake(settings.paths.lake), symbol, council, echo)
     return Parts(choice.mode, number, session, journal, watch, events)
 
 
@@ -202,6 +207,14 @@ def warm_up(view: MarketView, lake: Lake, echo: Echo) -> None:
         echo(f"warning: {error.message}; features start cold")
         return
     echo(f"features warmed up over {bars} bars of the lake")
+
+
+def _say_what_was_learnt_from(lake: Lake, symbol: str, council: Council | None, echo: Echo) -> None:
+    """A replay of the training data shows what a council remembers, not what it can do."""
+    manifest = council.manifest if council else None
+    first_ms, last_ms = lake.span_ms(symbol)
+    if manifest is not None and manifest.window_ms[0] < last_ms and manifest.window_ms[1] > first_ms:
+        echo("note: the council was trained on some of this data; what it earns here says nothing about tomorrow")
 
 
 def _drift(store: CouncilStore, content_hash: str, view: MarketView) -> Drift | None:

@@ -217,7 +217,10 @@ class Core:
         self._councils(new.content_hash)
         state.pending = new
         state.shadow_left = self.config.shadow_bars if state.council is not None else 0
-        return [Alert("info", "council", f"council version {new.version} ({new.content_hash[:12]}) takes over next")]
+        verdict = "" if new.gate_passed else ", which the gate did not pass,"
+        return [
+            Alert("info", "council", f"council version {new.version} ({new.content_hash[:12]}){verdict} takes over")
+        ]
 
     def _swap(self) -> list[Action]:
         """At a bar boundary the pending council takes over; a plan under way keeps the prices it was made with."""

@@ -255,6 +255,20 @@ def test_partial_closes_sum_every_fill_once_with_fees_and_funding(bench: Bench) 
     assert bench.core.state.counts.fills == 5
 
 
+@pytest.mark.failure(20)
+def test_stream_and_reconciliation_tell_the_same_and_it_counts_once(bench: Bench) -> None:
+    order = bench.enter()
+    bench.fill(order, execution_id="a")
+    after_stream = bench.core.state.dump()
+    bench.fill(order, execution_id="a")
+    bench.on(OrderState(bench.now, order.link_id, "filled", order.size))
+    bench.on(OrdersRead(bench.now, ()))
+    bench.on(PositionRead(bench.now, order.size))
+    bench.on(OrderAccepted(bench.now, order.link_id))
+    assert bench.core.state.dump() == after_stream
+    assert len(of(bench.actions, PlaceEntry)) == 1
+
+
 def test_a_late_copy_of_the_last_execution_is_not_foreign(bench: Bench) -> None:
     order = bench.enter()
     bench.fill(order)
