@@ -27,10 +27,10 @@ demo: $(STAMP) ## the whole job offline, in minutes: market, capture, validation
 	@$(BIN)/purplesky demo
 
 test: $(STAMP) ## the test suite (under 10 minutes on two cores)
-	@$(BIN)/pytest -q -m "not slow"
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow"
 
 test-all: $(STAMP) ## the test suite with the long ones
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n 2 --dist loadfile
 
 lint: $(STAMP) ## ruff, mypy --strict, the house plan
 	@$(BIN)/ruff check .
