@@ -33,7 +33,7 @@ from executor.daemon import safe_echo
 from executor.lock import Lock
 from executor.status import folder_of
 from features import feature_names, spec_hash
-from market import Lake
+from market import Lake, Recorder
 from market.assembler import Assembled, BookRows, GapMark, TradeRows
 from market.errors import (
     AlreadyRunningError,
@@ -176,6 +176,31 @@ async def test_from_the_market_to_closed_trades_and_a_new_council(
     assert status["counts"]["closed"] == summary.closed
     assert "not running" in status_text(settings, "SYNUSDT")
     assert any("decides from here" in line for line in lines)
+
+
+async def test_features_are_warm_from_what_was_captured_before(
+    exchange: LocalExchange, registered: tuple[Settings, Path], tmp_path: Path
+) -> None:
+    _, folder = registered
+    settings = make_settings(tmp_path, exchange, paths={"data": tmp_path / "data", "mlruns": folder / "mlruns"})
+    exchange.clock.set_speed(900.0, exchange.now_ms)
+    recorder = Recorder(
+        Lake(settings.paths.lake),
+        exchange.public_url,
+        {"SYNUSDT": SYNTHETIC},
+        ["SYNUSDT"],
+        levels=LEVELS,
+        part_seconds=60,
+        idle_seconds=10.0,
+    )
+    start_ms = exchange.now_ms
+    await recorder.run(seconds=60, until=lambda counts: counts.clock_ms > start_ms + 30 * MINUTE)
+    exchange.clock.set_speed(120.0, exchange.now_ms)
+    lines: list[str] = []
+    summary = await asyncio.to_thread(run_executor, settings, "SYNUSDT", max_bars=4, max_seconds=60, echo=lines.append)
+    assert any(line.startswith("features warmed up over") for line in lines)
+    assert summary.orders >= 1
+    assert not any("ATR unknown" in line for line in lines)
 
 
 @pytest.mark.failure(45)
