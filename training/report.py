@@ -91,7 +91,7 @@ def describe(findings: Findings) -> str:
         f"| win rate | {_share(figures['path_win_rate'])} | {_share(figures['holdout_win_rate'])} |\n"
         f"| largest drawdown | {_share(figures['path_drawdown'])} | {_share(figures['holdout_drawdown'])} |\n\n"
         f"{findings.study.trials} trials, {figures['tried']:.0f} configurations, {findings.splits} purged splits, "
-        f"{len(findings.council.members)} members. Data fingerprint `{findings.fingerprint[:16]}`.\n"
+        f"members: {len(findings.council.members)}. Data fingerprint `{findings.fingerprint[:16]}`.\n"
     )
 
 
@@ -205,7 +205,7 @@ def _holdout_chart(findings: Findings) -> str:
         layer("dots", times[holdout.track.filled], np.cumsum(holdout.track.returns)[holdout.track.filled], "main"),
     ]
     figures = findings.verdict.figures
-    unknown = f" {holdout.track.unknown} plans had an unknown end and are not counted." if holdout.track.unknown else ""
+    unknown = f" Plans with an unknown end, not counted: {holdout.track.unknown}." if holdout.track.unknown else ""
     return chart(
         layers,
         title="Council, hold-out",
