@@ -8,13 +8,15 @@ This room will never know where events come from, what is done with the values, 
 in: what is not known is NaN.
 """
 
-from features.bars import Bars
-from features.catalogue import FEATURES, FeatureSpec, catalogue_markdown, feature_names, spec_hash
+from features._spec import FeatureSpec
+from features.bars import BarRule, Bars
+from features.catalogue import FEATURES, catalogue_markdown, feature_names, spec_hash
 from features.engine import FeatureEngine, Quote
 from features.store import FeatureStore, build, timeframe_label
 
 __all__ = [
     "FEATURES",
+    "BarRule",
     "Bars",
     "FeatureEngine",
     "FeatureSpec",

@@ -24,17 +24,27 @@ from features._layout import (
     ELASTICITY,
     ELASTICITY_SKEW,
     FAR,
+    FAR_MS,
     FRESH,
+    HAD_TOP,
     IMBALANCE,
     INTEGRITY,
     INTEGRITY_SKEW,
+    LEVEL_FLOW,
     LOG_DEPTH,
     LOW,
     MICROPRICE,
     NEAR,
+    NEW_TOP,
+    PRESSURE,
     SLOPE,
     SLOPE_SKEW,
     SPREAD,
+    TOP,
+    TOP_DEPTH,
+    TOP_KEYS,
+    TOP_SIZES,
+    WEIGHTED_MID,
     WINDOW,
     WORDS,
     helper,
@@ -65,9 +75,10 @@ def _next_key(bits, side, key):  # type: ignore[no-untyped-def]
 
 @inlined
 def _put(ints, ladder, bits, side, key, size):  # type: ignore[no-untyped-def]
-    """Set or delete a level inside the window."""
+    """Set or delete a level inside the window; returns by how much its size changed."""
     word, bit = (key >> 6) & (WORDS - 1), 1 << (key & 63)
     held = bits[side, word] & bit
+    before = ladder[side, key & (WINDOW - 1)] if held != 0 else 0
     if size > 0:
         ladder[side, key & (WINDOW - 1)] = size
         if held == 0:
@@ -80,11 +91,15 @@ def _put(ints, ladder, bits, side, key, size):  # type: ignore[no-untyped-def]
         ints[NEAR + side] -= 1
         if key == ints[BEST + side] and ints[NEAR + side] > 0:
             ints[BEST + side] = _next_key(bits, side, key)
+    return size - before
 
 
 @helper
 def _put_far(ints, far_keys, far_sizes, side, key, size):  # type: ignore[no-untyped-def]
-    """Set or delete a level beyond the window, in an array that has room; worst level first."""
+    """Set or delete a level beyond the window, in an array that has room; worst level first.
+
+    Returns by how much its size changed.
+    """
     count = ints[FAR + side]
     at, stop = 0, count
     while at < stop:
@@ -94,6 +109,7 @@ def _put_far(ints, far_keys, far_sizes, side, key, size):  # type: ignore[no-unt
         else:
             stop = middle
     held = at < count and far_keys[side, at] == key
+    before = far_sizes[side, at] if held else 0
     if size > 0:
         if not held:
             for i in range(count, at, -1):
@@ -107,6 +123,7 @@ def _put_far(ints, far_keys, far_sizes, side, key, size):  # type: ignore[no-unt
             far_keys[side, i] = far_keys[side, i + 1]
             far_sizes[side, i] = far_sizes[side, i + 1]
         ints[FAR + side] = count - 1
+    return size - before
 
 
 @helper
@@ -144,28 +161,30 @@ def change(ints, ladder, bits, far_keys, far_sizes, side, price, size):  # type:
     -------
     bool
         Whether it was done; if not, nothing was changed and the far arrays need more room.
+    int
+        By how much the size at this price changed.
     """
     key = price if side else -price
     if ints[NEAR + side] == 0 and ints[FAR + side] == 0:
         ints[LOW + side] = (key - WINDOW // 4) & ~63
     low = ints[LOW + side]
     if low <= key < low + WINDOW:
-        _put(ints, ladder, bits, side, key, size)
+        moved = _put(ints, ladder, bits, side, key, size)
         if ints[NEAR + side] == 0:
             if ints[FAR + side] > 0:
                 best = far_keys[side, ints[FAR + side] - 1]
                 _move(ints, ladder, bits, far_keys, far_sizes, side, best)
         elif ints[BEST + side] >= low + WINDOW // 2 and ints[FAR + side] > 0:
             _move(ints, ladder, bits, far_keys, far_sizes, side, ints[BEST + side])
-        return True
+        return True, moved
     if ints[NEAR + side] + ints[FAR + side] >= far_keys.shape[1]:
-        return False
+        return False, 0
     if key >= low:
-        _put_far(ints, far_keys, far_sizes, side, key, size)
-    elif size > 0:
+        return True, _put_far(ints, far_keys, far_sizes, side, key, size)
+    if size > 0:
         _move(ints, ladder, bits, far_keys, far_sizes, side, key)
         _put(ints, ladder, bits, side, key, size)
-    return True
+    return True, size
 
 
 @inlined
@@ -175,8 +194,12 @@ def best_size(ints, ladder, side):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _walk(ints, ladder, bits, far_keys, far_sizes, side, levels, origin):  # type: ignore[no-untyped-def]
+def _walk(  # type: ignore[no-untyped-def]
+    ints, ladder, bits, far_keys, far_sizes, side, levels, origin
+):
     """Walk one side from the best level down; distances are from the mid, in half ticks.
+
+    Keys and sizes of the best levels go to `ints`.
 
     Returns
     -------
@@ -185,6 +208,10 @@ def _walk(ints, ladder, bits, far_keys, far_sizes, side, levels, origin):  # typ
     size_distance, depth_distance, squared, first, last : float
         Sums of size * distance, of cumulative size * distance, and of squared distance; distance of the best and of
         the last level.
+    size_distance_5, size_distance_10 : float
+        Sums of size * distance of that many levels.
+    within_5, within_10, within_25, within_50 : int
+        Size within that many bps of the mid.
     """
     near, far = ints[NEAR + side], ints[FAR + side]
     used = min(near + far, levels)
@@ -192,7 +219,11 @@ def _walk(ints, ladder, bits, far_keys, far_sizes, side, levels, origin):  # typ
     word = (base >> 6) & (WORDS - 1)
     left = bits[side, word]
     total = size_1 = size_5 = size_10 = size_50 = 0
-    first = last = size_distance = depth_distance = squared = 0.0
+    first = last = size_distance = depth_distance = squared = size_distance_5 = size_distance_10 = 0.0
+    passed = within_5 = within_10 = within_25 = within_50 = 0
+    bp = abs(origin)  # of the mid, in 1/10,000 half ticks
+    limit = float(5 * bp // 10_000)
+    top = NEW_TOP + TOP * side
     for step in range(used):
         if step < near:
             while left == 0:
@@ -205,20 +236,69 @@ def _walk(ints, ladder, bits, far_keys, far_sizes, side, levels, origin):  # typ
         else:
             at = far - 1 - (step - near)
             key, size = far_keys[side, at], far_sizes[side, at]
-        total += size
         last = float(2 * key + origin)
+        while last > limit:
+            if passed == 0:
+                within_5, limit = total, float(10 * bp // 10_000)
+            elif passed == 1:
+                within_10, limit = total, float(25 * bp // 10_000)
+            elif passed == 2:
+                within_25, limit = total, float(50 * bp // 10_000)
+            else:
+                within_50, limit = total, np.inf
+            passed += 1
+        total += size
         size_distance += size * last
         depth_distance += total * last
         squared += last * last
         if step < 50:
             size_50 = total
             if step < 10:
-                size_10 = total
+                ints[top + step], ints[top + 2 * TOP + step] = key, size
+                size_10, size_distance_10 = total, size_distance
                 if step < 5:
-                    size_5 = total
+                    size_5, size_distance_5 = total, size_distance
                     if step == 0:
                         size_1, first = total, last
-    return size_1, size_5, size_10, size_50, total, size_distance, depth_distance, squared, first, last
+    for step in range(used, TOP):
+        ints[top + step], ints[top + 2 * TOP + step] = FAR_MS, 0
+    if passed < 1:
+        within_5 = total
+    if passed < 2:
+        within_10 = total
+    if passed < 3:
+        within_25 = total
+    if passed < 4:
+        within_50 = total
+    return (
+        size_1, size_5, size_10, size_50, total, size_distance, depth_distance, squared, first, last,
+        size_distance_5, size_distance_10, within_5, within_10, within_25, within_50,
+    )  # fmt: skip
+
+
+@inlined
+def _weighted_mid(size_b, distance_b, size_a, distance_a):  # type: ignore[no-untyped-def]
+    """Distance from the mid of the sides' mean prices, each weighted by the other side's size."""
+    return (distance_a / size_a * size_b - distance_b / size_b * size_a) / (size_b + size_a)
+
+
+@inlined
+def level_flow(ints):  # type: ignore[no-untyped-def]
+    """Order flow of each of the best levels since the book that was looked at before, which this one replaces.
+
+    Where a side has no such level its size is 0.
+    """
+    if ints[HAD_TOP] == 1:
+        for m in range(TOP):
+            key, before = ints[NEW_TOP + m], ints[TOP_KEYS + m]
+            size, held = ints[NEW_TOP + 2 * TOP + m], ints[TOP_SIZES + m]
+            bids = (size if key <= before else 0) - (held if key >= before else 0)
+            key, before = ints[NEW_TOP + TOP + m], ints[TOP_KEYS + TOP + m]
+            size, held = ints[NEW_TOP + 3 * TOP + m], ints[TOP_SIZES + TOP + m]
+            ints[LEVEL_FLOW + m] += bids - (size if key <= before else 0) + (held if key >= before else 0)
+    ints[HAD_TOP] = 1
+    for m in range(4 * TOP):
+        ints[TOP_KEYS + m] = ints[NEW_TOP + m]
 
 
 @helper
@@ -236,18 +316,22 @@ def refresh(ints, floats, ladder, bits, far_keys, far_sizes, levels):  # type: i
     ints[DIRTY] = 0
     ints[FRESH] = 1 if ints[NEAR] > 0 and ints[NEAR + 1] > 0 else 0
     if ints[FRESH] == 0:
+        ints[HAD_TOP] = 0
         return
     bid, ask = -ints[BEST], ints[BEST + 1]
     double_mid = bid + ask
+    bps = 1e4 / double_mid  # half ticks to bps of the mid
     # Not literals, for which Numba would compile the walk twice.
     bids, asks = np.int64(0), np.int64(1)
-    b1, b5, b10, b50, b, size_b, depth_b, squared_b, first_b, last_b = _walk(
-        ints, ladder, bits, far_keys, far_sizes, bids, levels, double_mid
-    )
-    a1, a5, a10, a50, a, size_a, depth_a, squared_a, first_a, last_a = _walk(
-        ints, ladder, bits, far_keys, far_sizes, asks, levels, -double_mid
-    )
-    bps = 1e4 / double_mid  # half ticks to bps of the mid
+    (
+        b1, b5, b10, b50, b, size_b, depth_b, squared_b, first_b, last_b,
+        far_b5, far_b10, b_5bps, b_10bps, b_25bps, b_50bps,
+    ) = _walk(ints, ladder, bits, far_keys, far_sizes, bids, levels, double_mid)  # fmt: skip
+    (
+        a1, a5, a10, a50, a, size_a, depth_a, squared_a, first_a, last_a,
+        far_a5, far_a10, a_5bps, a_10bps, a_25bps, a_50bps,
+    ) = _walk(ints, ladder, bits, far_keys, far_sizes, asks, levels, -double_mid)  # fmt: skip
+    level_flow(ints)
 
     floats[SPREAD] = 2.0 * (ask - bid) * bps
     floats[IMBALANCE] = (b1 - a1) / (b1 + a1)
@@ -271,3 +355,10 @@ def refresh(ints, floats, ladder, bits, far_keys, far_sizes, levels):  # type: i
     floats[DEPTH_SKEW] = (far_a - far_b) / (abs(far_a) + abs(far_b))
     floats[LOG_DEPTH] = math.log(b + a)
     floats[BEST_DEPTH] = b1 + a1
+    floats[PRESSURE] = (b_5bps - a_5bps) / (b_5bps + a_5bps)
+    floats[PRESSURE + 1] = (b_10bps - a_10bps) / (b_10bps + a_10bps)
+    floats[PRESSURE + 2] = (b_25bps - a_25bps) / (b_25bps + a_25bps)
+    floats[PRESSURE + 3] = (b_50bps - a_50bps) / (b_50bps + a_50bps)
+    floats[WEIGHTED_MID] = bps * _weighted_mid(b5, far_b5, a5, far_a5)
+    floats[WEIGHTED_MID + 1] = bps * _weighted_mid(b10, far_b10, a10, far_a10)
+    floats[TOP_DEPTH] = b10 + a10

@@ -2,6 +2,9 @@
 
 Everything that the stage remembers lies in six arrays (`ints`, `floats`, and the book's `ladder`, `bits`, `far_keys`,
 `far_sizes`), so that a state can be saved after any row and the next row cannot tell.
+
+Bars by time end at multiples of the timeframe. A bar by activity is full with the trade that makes its measure reach
+the threshold, and then ends with that trade's millisecond.
 """
 
 from __future__ import annotations
@@ -11,57 +14,77 @@ import math
 import numpy as np
 from numba import njit
 
-from features import _book
+from features import _book, _tape
 from features._layout import (
     BAR_CLOSE,
     BAR_HIGH,
     BAR_LOW,
     BAR_OPEN,
+    BAR_SUMS,
     BEST,
     BEST_DEPTH,
     BUY_VOLUME,
     CLOCK,
+    CLOSE_MS,
     DIRTY,
+    FAR_MS,
     FLOW_LAST,
     FLOW_MEAN,
     FLOW_SQUARES,
     FLOW_SUM,
     FRAMES,
     FRESH,
+    FUNDING_RATE,
     HAD_BEST,
+    HAD_TOP,
     HOLE_MS,
     KNOWN,
     LAST_BOOK,
     LAST_PRICE,
+    LAST_TRADE,
+    LEVEL_FLOW,
+    LIQUIDATED,
     MEAN,
     METRICS,
     NEAR,
+    NEXT_FUNDING,
+    NEXT_SECOND,
     NOW,
     OLD_ASK,
     OLD_ASK_SIZE,
     OLD_BID,
     OLD_BID_SIZE,
     OPEN_MS,
+    PAIRED_MOVES,
     RAW_ASK,
     RAW_BID,
     RAW_CLOSE,
+    RAW_CLOSE_MS,
     RAW_FLOW_LAST,
     RAW_FLOW_MEAN,
     RAW_FLOW_STD,
     RAW_FLOW_SUM,
+    RAW_FRAMES,
     RAW_HIGH,
+    RAW_LEVEL_FLOW,
     RAW_LOW,
     RAW_OPEN,
     RAW_OPEN_MS,
     RAW_RESET,
+    RAW_SINCE_TRADE,
+    RAW_SUMS,
     RAW_SUSPECT,
     RAW_TRADES,
     RAW_VOLUME,
     RESET,
+    SPREADS,
     SQUARES,
     SUSPECT,
+    TOP,
+    TOP_DEPTH,
     TRADES,
     TURNOVER,
+    UNKNOWN,
     VOLUME,
     WEIGHT,
     helper,
@@ -69,10 +92,14 @@ from features._layout import (
     source_stamp,
 )
 
-_SOURCES = source_stamp("_layout", "_book", "_events")
+_SOURCES = source_stamp("_layout", "_book", "_tape", "_events")
 
 # Flags and kinds of market.events, spelled out: Numba freezes them as constants.
-_BOOK, _TRADE, _SNAPSHOT, _FIRST, _LAST, _EMPTY = 0, 1, 1, 2, 4, 8
+_BOOK, _TRADE, _TICKER, _LIQUIDATION = 0, 1, 3, 4
+_SNAPSHOT, _FIRST, _LAST, _EMPTY = 1, 2, 4, 8
+
+#: How bars are cut.
+BY_TIME, BY_VOLUME, BY_TURNOVER, BY_IMBALANCE = 0, 1, 2, 3
 
 
 @inlined
@@ -86,7 +113,8 @@ def _integrate(ints, floats, until):  # type: ignore[no-untyped-def]
             for j in range(METRICS):
                 away = floats[NOW + j] - floats[MEAN + j]
                 floats[MEAN + j] += away * share
-                floats[SQUARES + j] += span * away * (floats[NOW + j] - floats[MEAN + j])
+                if j < SPREADS:
+                    floats[SQUARES + j] += span * away * (floats[NOW + j] - floats[MEAN + j])
     ints[CLOCK] = until
 
 
@@ -97,7 +125,8 @@ def _start_bar(ints, floats, open_ms, suspect):  # type: ignore[no-untyped-def]
     ints[RESET] = 0
     ints[VOLUME : TRADES + 1] = 0
     ints[FRAMES] = 0
-    floats[MEAN : FLOW_SUM + 1] = 0.0
+    ints[BAR_SUMS:] = 0
+    floats[MEAN : PAIRED_MOVES + 1] = 0.0
     floats[FLOW_LAST] = np.nan
 
 
@@ -105,14 +134,18 @@ def _start_bar(ints, floats, open_ms, suspect):  # type: ignore[no-untyped-def]
 def _forget(ints):  # type: ignore[no-untyped-def]
     """A hole was met: the next stage starts cold, and the last price is no longer one."""
     ints[RESET] = 1
-    ints[LAST_PRICE] = -1
+    ints[LAST_PRICE] = ints[LAST_TRADE] = -1
+    ints[FUNDING_RATE] = ints[NEXT_FUNDING] = UNKNOWN
 
 
 @helper
-def _close_bar(ints, floats, silent, raw_ints, raw_floats):  # type: ignore[no-untyped-def]
+def _close_bar(  # type: ignore[no-untyped-def]
+    ints, floats, close_ms, silent, stall_ms, raw_ints, raw_floats
+):
     """Write the current bar to a row of raw bars."""
     traded = ints[TRADES] > 0
     raw_ints[RAW_OPEN_MS] = ints[OPEN_MS]
+    raw_ints[RAW_CLOSE_MS] = close_ms
     raw_ints[RAW_OPEN] = ints[BAR_OPEN] if traded else ints[LAST_PRICE]
     raw_ints[RAW_HIGH] = ints[BAR_HIGH] if traded else ints[LAST_PRICE]
     raw_ints[RAW_LOW] = ints[BAR_LOW] if traded else ints[LAST_PRICE]
@@ -124,6 +157,10 @@ def _close_bar(ints, floats, silent, raw_ints, raw_floats):  # type: ignore[no-u
     raw_ints[RAW_ASK] = ints[BEST + 1] if trusted and ints[NEAR + 1] > 0 else -1
     raw_ints[RAW_SUSPECT] = ints[SUSPECT]
     raw_ints[RAW_RESET] = ints[RESET]
+    raw_ints[RAW_FRAMES] = ints[FRAMES]
+    raw_ints[RAW_SINCE_TRADE] = close_ms - ints[LAST_TRADE] if ints[LAST_TRADE] >= 0 else -1
+    for j in range(LEVEL_FLOW - BAR_SUMS):
+        raw_ints[RAW_SUMS + j] = ints[BAR_SUMS + j]
 
     weight = floats[WEIGHT]
     for j in range(METRICS):
@@ -135,26 +172,44 @@ def _close_bar(ints, floats, silent, raw_ints, raw_floats):  # type: ignore[no-u
     raw_floats[RAW_FLOW_STD] = math.sqrt(floats[FLOW_SQUARES] / frames) if frames > 0 else np.nan
     raw_floats[RAW_FLOW_LAST] = floats[FLOW_LAST]
     raw_floats[RAW_FLOW_SUM] = floats[FLOW_SUM] / floats[MEAN + BEST_DEPTH] if weight > 0.0 else np.nan
+    for m in range(TOP):
+        raw_floats[RAW_LEVEL_FLOW + m] = ints[LEVEL_FLOW + m] / floats[MEAN + TOP_DEPTH] if weight > 0.0 else np.nan
+    _tape.show(ints, floats, close_ms, stall_ms, raw_floats)
 
 
 @inlined
 def _advance(  # type: ignore[no-untyped-def]
-    ints, floats, time_ms, timeframe_ms, stall_ms, raw_ints, raw_floats, done
+    ints, floats, time_ms, timeframe_ms, rule, stall_ms, raw_ints, raw_floats, done
 ):
     """Move the clock to `time_ms`, closing the bars that end on the way; returns the number of closed bars."""
     silent = ints[KNOWN] == 1 and time_ms - ints[LAST_BOOK] > stall_ms
     if silent:
         ints[SUSPECT] = 1
-    while time_ms >= ints[OPEN_MS] + timeframe_ms:
-        close_ms = ints[OPEN_MS] + timeframe_ms
+    while time_ms >= ints[CLOSE_MS]:
+        close_ms = ints[CLOSE_MS]
         _integrate(ints, floats, close_ms)
+        if close_ms >= ints[NEXT_SECOND]:
+            _tape.seconds(ints, floats, close_ms)
         if ints[LAST_BOOK] >= 0 and close_ms - ints[LAST_BOOK] > HOLE_MS:
             _forget(ints)
-        _close_bar(ints, floats, silent, raw_ints[done], raw_floats[done])
+        _close_bar(ints, floats, close_ms, silent, stall_ms, raw_ints[done], raw_floats[done])
         done += 1
         _start_bar(ints, floats, close_ms, 1 if silent or ints[KNOWN] == 0 else 0)
+        ints[CLOSE_MS] = close_ms + timeframe_ms if rule == BY_TIME else FAR_MS
     _integrate(ints, floats, time_ms)
+    if time_ms >= ints[NEXT_SECOND]:
+        _tape.seconds(ints, floats, time_ms)
     return done
+
+
+@inlined
+def _full(ints, rule, threshold):  # type: ignore[no-untyped-def]
+    """Whether the trade that was just counted fills a bar by activity."""
+    if rule == BY_VOLUME:
+        return ints[VOLUME] >= threshold
+    if rule == BY_TURNOVER:
+        return ints[TURNOVER] >= threshold
+    return abs(2 * ints[BUY_VOLUME] - ints[VOLUME]) >= threshold
 
 
 @inlined
@@ -204,10 +259,17 @@ def _compile(sources: str):  # type: ignore[no-untyped-def]
     @njit(cache=True, _nrt=False)
     def run(  # type: ignore[no-untyped-def]
         kind, flags, side, time_ms, price, size, row, ints, floats, ladder, bits, far_keys, far_sizes,
-        timeframe_ms, levels, stall_ms, raw_ints, raw_floats, done,
+        timeframe_ms, levels, stall_ms, rule, threshold, raw_ints, raw_floats, done,
     ):  # fmt: skip
         sources  # noqa: B018 - part of the cache's key, see source_stamp
         for i in range(row, len(kind)):
+            what = kind[i]
+            if what >= _TICKER:
+                if what == _TICKER:
+                    _tape.ticker(ints, side[i], price[i])
+                elif what == _LIQUIDATION:
+                    ints[LIQUIDATED + (1 if side[i] else 0)] += size[i]
+                continue
             now = time_ms[i]
             if now > ints[CLOCK] and now > 0:
                 if ints[DIRTY] == 1:
@@ -215,15 +277,21 @@ def _compile(sources: str):  # type: ignore[no-untyped-def]
                 if ints[CLOCK] < 0:
                     ints[CLOCK] = now
                     # What came before the first event is unknown, so the first bar is never complete.
-                    _start_bar(ints, floats, now // timeframe_ms * timeframe_ms, 1)
-                done = _advance(ints, floats, now, timeframe_ms, stall_ms, raw_ints, raw_floats, done)
-            what = kind[i]
+                    open_ms = now // timeframe_ms * timeframe_ms if rule == BY_TIME else now
+                    _start_bar(ints, floats, open_ms, 1)
+                    ints[CLOSE_MS] = open_ms + timeframe_ms if rule == BY_TIME else FAR_MS
+                    ints[NEXT_SECOND] = (now // 1_000 + 1) * 1_000
+                done = _advance(ints, floats, now, timeframe_ms, rule, stall_ms, raw_ints, raw_floats, done)
             if what == _TRADE:
                 _trade(ints, side[i], price[i], size[i])
+                _tape.trade(ints, floats, side[i], price[i], size[i])
+                if rule != BY_TIME and ints[CLOSE_MS] == FAR_MS and _full(ints, rule, threshold):
+                    ints[CLOSE_MS] = ints[CLOCK] + 1
                 continue
             if what != _BOOK:
-                ints[KNOWN] = ints[DIRTY] = ints[FRESH] = ints[HAD_BEST] = 0
+                ints[KNOWN] = ints[DIRTY] = ints[FRESH] = ints[HAD_BEST] = ints[HAD_TOP] = 0
                 ints[SUSPECT] = 1
+                _tape.gap(ints, floats)
                 continue
             mark = flags[i]
             if mark & _FIRST and mark & _SNAPSHOT:
@@ -233,8 +301,11 @@ def _compile(sources: str):  # type: ignore[no-untyped-def]
                 continue
             if not mark & _EMPTY:
                 which = 1 if side[i] else 0
-                if not _book.change(ints, ladder, bits, far_keys, far_sizes, which, price[i], size[i]):
+                held, moved = _book.change(ints, ladder, bits, far_keys, far_sizes, which, price[i], size[i])
+                if not held:
                     return i, done
+                if not mark & _SNAPSHOT:
+                    _tape.changed(ints, which, moved)
             if ints[LAST_BOOK] >= 0 and ints[CLOCK] - ints[LAST_BOOK] > HOLE_MS:
                 _forget(ints)
             ints[LAST_BOOK] = ints[CLOCK]

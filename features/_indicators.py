@@ -2,7 +2,7 @@
 
 It remembers what needs more than one bar: smoothed values, and rings with one slot a bar of *time* (an unknown bar
 takes its slot as NaN). Three arrays hold the whole state (`ints`, `floats`, `ring`) and one the volume-weighted
-prices (`turnover`).
+prices (`turnover`); `vpin` holds the open and the last buckets of the VPIN.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ import math
 import numpy as np
 from numba import njit
 
+from features import _history
 from features import _layout as raw
 
 #: Slots of the rings, which is the window of the z-scores and the long window of the regimes, in bars.
 LONG = 48
+#: Rows of the working space.
+ROOM = 3 + raw.TOP
 #: Short window of the regimes, in bars.
 SHORT = 12
 BOLLINGER = 20
 
 # --- ring: one row a series ---------------------------------------------------------------------------------
 CLOSE, RETURN, VOLUME, TRADES, BUY_RATIO, LOG_DEPTH, DEPTH_RATIO = 0, 1, 2, 3, 4, 5, 6
-SERIES = 7
+SERIES = _history.SERIES
 
 # --- smoothed values ----------
 EMA_9, EMA_21, EMA_50, ATR, GAIN, LOSS = 0, 1, 2, 3, 4, 5
@@ -67,7 +70,8 @@ VOLUME_REGIME = TAKER_BUY + 12
 VOLATILITY_REGIME = TAKER_BUY + 13
 DIVERGENCE = TAKER_BUY + 14
 DOMINANCE = TAKER_BUY + 15
-VALUES = TAKER_BUY + 16
+HISTORY = TAKER_BUY + 16
+VALUES = HISTORY + _history.VALUES
 
 
 @raw.helper
@@ -156,17 +160,19 @@ def _vwap_distance(ints, sums, window, close):  # type: ignore[no-untyped-def]
 
 
 @raw.helper
-def _reset(ints, floats, ring, turnover):  # type: ignore[no-untyped-def]
+def _reset(ints, floats, ring, turnover, vpin):  # type: ignore[no-untyped-def]
     ints[:] = 0
     floats[:] = 0.0
     floats[PREVIOUS_CLOSE] = np.nan
     ring[:] = np.nan
     turnover[:] = 0
+    vpin[:] = 0.0
+    vpin[_history.SIZE] = np.nan
 
 
 @raw.helper
 def _remember(  # type: ignore[no-untyped-def]
-    row, book, valid, ints, floats, ring, turnover, short_window, long_window
+    row, book, valid, ints, floats, ring, turnover, vpin, short_window, long_window
 ):
     """Take in one raw bar; what is not valid is unknown, yet takes its time."""
     slot, wide = ints[AGE] % LONG, ints[AGE] % turnover.shape[1]
@@ -192,6 +198,11 @@ def _remember(  # type: ignore[no-untyped-def]
     _turn(ints, turnover, LONG_SUMS, wide, long_window, volume, turned, known)
     turnover[0, wide], turnover[1, wide], turnover[2, wide] = volume, turned, known
 
+    _history.remember(row, book, valid, ring, slot)
+    if valid:
+        usual, _ = _moments(ring[VOLUME], slot, np.int64(LONG), ints[AGE])
+        _history.fill_buckets(row, vpin, usual)
+
     floats[INPUT + EMA_9] = floats[INPUT + EMA_21] = floats[INPUT + EMA_50] = close
     floats[INPUT + ATR] = np.nan if math.isnan(close) else high - low
     floats[INPUT + GAIN] = np.nan if math.isnan(change) else max(change, 0.0)
@@ -201,7 +212,7 @@ def _remember(  # type: ignore[no-untyped-def]
 
 @raw.helper
 def _show(  # type: ignore[no-untyped-def]
-    row, book, ints, floats, ring, short_window, long_window, out
+    row, book, ints, floats, ring, vpin, room, short_window, long_window, out
 ):
     """Write the values of a valid bar, after it was taken in."""
     age = ints[AGE]
@@ -240,12 +251,15 @@ def _show(  # type: ignore[no-untyped-def]
     out[DIVERGENCE] = _z(ring[RETURN], slot, long, age) - _z(ring[DEPTH_RATIO], slot, long, age)
     depth = math.exp(book[raw.LOG_DEPTH])
     out[DOMINANCE] = depth / (depth + volume)
+    _history.show(
+        row, book, ring, ring[RETURN], ring[VOLUME], ring[TRADES], slot, age, vpin, room, out[HISTORY:]
+    )  # fmt: skip
 
 
 def _compile(sources: str):  # type: ignore[no-untyped-def]
     @njit(cache=True, error_model="numpy", _nrt=False)
     def run(  # type: ignore[no-untyped-def]
-        raw_ints, raw_floats, ints, floats, ring, turnover, short_window, long_window, values, atr
+        raw_ints, raw_floats, ints, floats, ring, turnover, vpin, room, short_window, long_window, values, atr
     ):
         sources  # noqa: B018 - part of the cache's key, see source_stamp
         for n in range(len(raw_ints)):
@@ -254,15 +268,16 @@ def _compile(sources: str):  # type: ignore[no-untyped-def]
             out[:] = np.nan
             atr[n] = np.nan
             if row[raw.RAW_RESET] == 1:
-                _reset(ints, floats, ring, turnover)
+                _reset(ints, floats, ring, turnover, vpin)
             if valid or ints[AGE] > 0:
-                _remember(row, book, valid, ints, floats, ring, turnover, short_window, long_window)
+                _remember(row, book, valid, ints, floats, ring, turnover, vpin, short_window, long_window)
             if valid:
                 atr[n] = floats[OUTPUT + ATR]
-                _show(row, book, ints, floats, ring, short_window, long_window, out)
+                _show(row, book, ints, floats, ring, vpin, room, short_window, long_window, out)
 
     return run
 
 
-#: Fill `values` [n, VALUES] and `atr` [n] for n raw bars; `short_window` and `long_window` are 4 h and 24 h in bars.
-run = _compile(raw.source_stamp("_layout", "_indicators"))
+#: Fill `values` [n, VALUES] and `atr` [n] for n raw bars; `short_window` and `long_window` are 4 h and 24 h in bars,
+#: `room` is working space, [ROOM, TOP].
+run = _compile(raw.source_stamp("_layout", "_history", "_indicators"))

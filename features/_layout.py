@@ -18,6 +18,17 @@ WINDOW = 1 << 14
 #: Its occupancy bitmap, in words of 64 ticks.
 WORDS = WINDOW >> 6
 
+#: Levels a side whose order flow is followed.
+TOP = 10
+#: Trades are compared with the mid five to six seconds later, for which this many seconds are remembered.
+SETTLE_SECONDS = 6
+SETTLE_SLOTS = 8
+#: A side that a trade took from is watched for this long, ms.
+REFILL_MS = 1_000
+#: No time, and no value of a ticker.
+FAR_MS = 1 << 62
+UNKNOWN = -(1 << 62)
+
 #: Silence of a trusted book beyond which nothing is carried on, ms (FAIL-35).
 HOLE_MS = 3_600_000
 
@@ -49,7 +60,35 @@ OLD_ASK = 21
 OLD_ASK_SIZE = 22
 FRAMES = 23  # messages with an order flow, in the current bar
 BAR_CLOSE = 24
-INTS = 31
+CLOSE_MS = 31  # close of the current bar; FAR_MS while nobody knows
+NEXT_SECOND = 32  # the next whole second that the clock will reach
+LAST_TRADE = 33  # clock at the last trade; -1 before any
+HIT_MS = 34  # clock at the last trade that took from the bids, and from the asks
+MARK = 36  # the five below are what tickers say; UNKNOWN where they do not
+INDEX = 37
+OPEN_INTEREST = 38
+FUNDING_RATE = 39
+NEXT_FUNDING = 40
+TICKER_MS = 41  # clock at the last ticker
+HAD_TOP = 42  # the levels below are those of the last book that was looked at
+TOP_KEYS = 43  # of the bids, then of the asks
+TOP_SIZES = TOP_KEYS + 2 * TOP
+NEW_TOP = TOP_SIZES + 2 * TOP  # room for the keys and sizes of the book as it stands
+SETTLE = NEW_TOP + 4 * TOP  # for the trades of each of the last seconds: sums of s * size and of s * size * price
+SETTLE_SIZE = SETTLE + 2 * SETTLE_SLOTS  # and of size
+BAR_SUMS = SETTLE_SIZE + SETTLE_SLOTS  # from here on: sums of the current bar
+ADDED = BAR_SUMS  # size added to bids and to asks
+REMOVED = BAR_SUMS + 2
+REFILLED = BAR_SUMS + 4  # size added to a side soon after a trade took from it
+SIGN = BAR_SUMS + 5  # of the last trade; 0 before the first
+PAIRS = BAR_SUMS + 6  # trades that follow another one
+AGREEING = BAR_SUMS + 7  # sum of s * s before
+SETTLED = BAR_SUMS + 8  # size of the trades whose later mid is known
+QUOTED = BAR_SUMS + 9  # size of the trades whose mid is known
+MOVES = BAR_SUMS + 10  # one-second returns
+LIQUIDATED = BAR_SUMS + 11  # size of liquidated longs, and of shorts
+LEVEL_FLOW = BAR_SUMS + 13  # order flow of each of the best levels
+INTS = LEVEL_FLOW + TOP
 
 # --- metrics of the book, in the order of features.catalogue ------------------------------------------------
 SPREAD = 0
@@ -64,8 +103,12 @@ INTEGRITY = 12
 INTEGRITY_SKEW = 13
 DEPTH_SKEW = 14
 LOG_DEPTH = 15
+SPREADS = 16  # the metrics before this one have a standard deviation too
 BEST_DEPTH = 16
-METRICS = 17
+PRESSURE = 17  # four of them: within 5, 10, 25 and 50 bps
+WEIGHTED_MID = 21  # two of them: of 5 and 10 levels
+TOP_DEPTH = 23
+METRICS = 24
 
 # --- floats: the state --------------------------------------------------------------------------------------
 NOW = 0  # METRICS values of the book as it stands
@@ -76,7 +119,13 @@ FLOW_MEAN = WEIGHT + 1
 FLOW_SQUARES = WEIGHT + 2
 FLOW_LAST = WEIGHT + 3
 FLOW_SUM = WEIGHT + 4
-FLOATS = WEIGHT + 5
+EFFECTIVE = WEIGHT + 5  # sums of size * spread paid, and of size * spread kept
+REALISED = WEIGHT + 6
+SQUARED_MOVES = WEIGHT + 7  # sums over one-second returns
+PAIRED_MOVES = WEIGHT + 8
+LAST_MOVE = WEIGHT + 9  # the last one-second return, and the log mid that it led to; NaN when unknown
+LAST_LOG_MID = WEIGHT + 10
+FLOATS = WEIGHT + 11
 
 # --- raw bars: integer columns ------------------------------------------------------------------------------
 RAW_OPEN_MS = 0
@@ -92,14 +141,32 @@ RAW_BID = 9
 RAW_ASK = 10
 RAW_SUSPECT = 11
 RAW_RESET = 12
-RAW_INTS = 13
+RAW_CLOSE_MS = 13
+RAW_FRAMES = 14
+RAW_SINCE_TRADE = 15  # ms; -1 before any
+RAW_SUMS = 16  # then what lies from BAR_SUMS on, up to LEVEL_FLOW
+RAW_ADDED, RAW_REMOVED, RAW_REFILLED = RAW_SUMS, RAW_SUMS + 2, RAW_SUMS + 4
+RAW_PAIRS, RAW_AGREEING = RAW_SUMS + 6, RAW_SUMS + 7
+RAW_LIQUIDATED = RAW_SUMS + 11
+RAW_INTS = RAW_SUMS + LEVEL_FLOW - BAR_SUMS
 
-# --- raw bars: float columns: METRICS means, standard deviations and last values, then the order flow -------
+# --- raw bars: float columns: METRICS means, standard deviations and last values, then the rest --------------
 RAW_FLOW_MEAN = 3 * METRICS
 RAW_FLOW_STD = RAW_FLOW_MEAN + 1
 RAW_FLOW_LAST = RAW_FLOW_MEAN + 2
 RAW_FLOW_SUM = RAW_FLOW_MEAN + 3
-RAW_FLOATS = RAW_FLOW_MEAN + 4
+RAW_EFFECTIVE = RAW_FLOW_MEAN + 4
+RAW_REALISED = RAW_FLOW_MEAN + 5
+RAW_VOLATILITY = RAW_FLOW_MEAN + 6
+RAW_BIPOWER = RAW_FLOW_MEAN + 7
+RAW_JUMPS = RAW_FLOW_MEAN + 8
+RAW_LOG_MICROPRICE = RAW_FLOW_MEAN + 9
+RAW_BASIS = RAW_FLOW_MEAN + 10
+RAW_OPEN_INTEREST = RAW_FLOW_MEAN + 11
+RAW_FUNDING = RAW_FLOW_MEAN + 12
+RAW_TO_FUNDING = RAW_FLOW_MEAN + 13
+RAW_LEVEL_FLOW = RAW_FLOW_MEAN + 14
+RAW_FLOATS = RAW_LEVEL_FLOW + TOP
 
 
 def source_stamp(*names: str) -> str:

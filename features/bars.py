@@ -1,4 +1,4 @@
-"""Closed bars: what the engine gives and every other room reads."""
+"""Closed bars: what the engine gives and every other room reads; and how they are cut."""
 
 from __future__ import annotations
 
@@ -8,13 +8,54 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from market.errors import DataError
+
+#: Measures by which bars are cut, in the order of the engine's numbers for them.
+KINDS = ("time", "volume", "dollar", "imbalance")
+
+
+@dataclass(frozen=True, slots=True)
+class BarRule:
+    """How bars are cut: by time, or by activity (López de Prado 2018, chapter 2, with fixed thresholds).
+
+    Attributes
+    ----------
+    kind
+        ``time``; or ``volume`` (traded size), ``dollar`` (price times size) or ``imbalance`` (|bought - sold|): such a
+        bar is full with the trade that makes its measure reach the threshold, ends with that trade's millisecond, and
+        closes with the first event after it.
+    threshold
+        Quantity steps; ticks times steps for ``dollar``; 0 for ``time``.
+
+    Raises
+    ------
+    DataError
+        The kind is not one of these, or the threshold is impossible.
+    """
+
+    kind: str = "time"
+    threshold: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise DataError(f"no bars are cut by {self.kind!r}", advice=f"Take one of {', '.join(KINDS)}")
+        if (self.kind == "time") != (self.threshold == 0) or self.threshold < 0:
+            raise DataError(
+                f"a threshold of {self.threshold} for bars by {self.kind}",
+                advice="Bars by activity need a threshold of 1 or more, bars by time none",
+            )
+
+
+#: Bars by time.
+BY_TIME = BarRule()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bars:
     """A run of closed bars of one symbol and timeframe, oldest first, as a structure of arrays.
 
-    Every multiple of the timeframe between the first and the last bar has its row, holes included: a row count is a
-    time. What is not known is -1 (integers) or NaN (floats).
+    Each bar opens where the one before closed. Of bars by time every multiple of the timeframe between the first and
+    the last has its row, holes included: a row count is a time. What is not known is -1 (integers) or NaN (floats).
 
     Attributes
     ----------

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features import _events, _indicators, _layout
-from features.bars import Bars
+from features import _events, _history, _indicators, _layout
+from features.bars import BY_TIME, KINDS, BarRule, Bars
 from features.catalogue import ENGINE_VERSION, feature_columns, feature_names, spec_hash
 from market.errors import DataError
-from market.events import EventBatch
+from market.events import TICKER, TRADE, EventBatch
 
 #: A batch whose clock spans more bars than this holds a wrong time.
 MAX_BARS = 5_000_000
@@ -57,11 +57,14 @@ class FeatureEngine:
     Parameters
     ----------
     timeframe_ms
-        Length of a bar; divides a UTC day.
+        Length of a bar; divides a UTC day. For bars by activity: the length that stands for a bar where a window is
+        given in hours.
     levels
         Book levels a side that count.
     stall_ms
         Silence of the book that makes a suspect window.
+    rule
+        How bars are cut.
 
     Raises
     ------
@@ -69,7 +72,7 @@ class FeatureEngine:
         A parameter is impossible.
     """
 
-    def __init__(self, timeframe_ms: int, levels: int, stall_ms: int = 60_000) -> None:
+    def __init__(self, timeframe_ms: int, levels: int, stall_ms: int = 60_000, rule: BarRule = BY_TIME) -> None:
         if timeframe_ms < 1 or _DAY_MS % timeframe_ms:
             raise DataError(f"a bar of {timeframe_ms} ms does not divide a UTC day", advice="Use 1m, 5m, 15m, 1h or 4h")
         if stall_ms < 1:
@@ -77,8 +80,9 @@ class FeatureEngine:
         self.timeframe_ms = timeframe_ms
         self.levels = levels
         self.stall_ms = stall_ms
+        self.rule = rule
         self.names = feature_names(levels)
-        self.spec_hash = spec_hash(timeframe_ms, levels, stall_ms)
+        self.spec_hash = spec_hash(timeframe_ms, levels, stall_ms, rule)
         self._columns = np.array(feature_columns(levels))
         self._none = Bars.empty(len(self.names))
         self._windows = (-(-4 * 3_600_000 // timeframe_ms), _DAY_MS // timeframe_ms)
@@ -93,9 +97,16 @@ class FeatureEngine:
             "floats": np.zeros(_indicators.FLOATS),
             "ring": np.full((_indicators.SERIES, _indicators.LONG), np.nan),
             "turnover": np.zeros((3, self._windows[1]), np.int64),
+            "vpin": np.zeros(_history.VPIN_STATE),
         }
-        self._state["event_ints"][[_layout.CLOCK, _layout.LAST_BOOK, _layout.LAST_PRICE]] = -1
+        ints = self._state["event_ints"]
+        ints[[_layout.CLOCK, _layout.LAST_BOOK, _layout.LAST_PRICE, _layout.LAST_TRADE, _layout.TICKER_MS]] = -1
+        ints[_layout.HIT_MS : _layout.HIT_MS + 2] = _layout.UNKNOWN
+        ints[_layout.MARK : _layout.NEXT_FUNDING + 1] = _layout.UNKNOWN
+        self._state["event_floats"][[_layout.LAST_MOVE, _layout.LAST_LOG_MID]] = np.nan
         self._state["floats"][_indicators.PREVIOUS_CLOSE] = np.nan
+        self._state["vpin"][_history.SIZE] = np.nan
+        self._room = np.zeros((_indicators.ROOM, _layout.TOP))
 
     def push(self, batch: EventBatch) -> Bars:
         """Consume events.
@@ -103,7 +114,7 @@ class FeatureEngine:
         Parameters
         ----------
         batch
-            The next events, in capture order.
+            The next events, in capture order; tickers and liquidations among them if their features are wanted.
 
         Returns
         -------
@@ -129,7 +140,8 @@ class FeatureEngine:
             row, done = _events.run(
                 *columns, row, state["event_ints"], state["event_floats"], state["ladder"],
                 state["bits"], state["far_keys"], state["far_sizes"],
-                self.timeframe_ms, self.levels, self.stall_ms, raw_ints, raw_floats, done,
+                self.timeframe_ms, self.levels, self.stall_ms, KINDS.index(self.rule.kind), self.rule.threshold,
+                raw_ints, raw_floats, done,
             )  # fmt: skip
             if row == len(batch):
                 break
@@ -156,6 +168,7 @@ class FeatureEngine:
             "timeframe_ms": self.timeframe_ms,
             "levels": self.levels,
             "stall_ms": self.stall_ms,
+            "rule": [self.rule.kind, self.rule.threshold],
             "arrays": [[name, array.dtype.str, list(array.shape)] for name, array in self._state.items()],
         }
         body = json.dumps(header).encode() + b"\n" + b"".join(array.tobytes() for array in self._state.values())
@@ -176,8 +189,9 @@ class FeatureEngine:
             raise DataError("the saved feature state is damaged", advice="Delete it; the engine warms up from the lake")
         line, _, rest = body.partition(b"\n")
         header = json.loads(line)
-        engine = cls(header["timeframe_ms"], header["levels"], header["stall_ms"])
-        if header["spec_hash"] != engine.spec_hash:
+        if header["engine"] == ENGINE_VERSION:
+            engine = cls(header["timeframe_ms"], header["levels"], header["stall_ms"], BarRule(*header["rule"]))
+        if header["engine"] != ENGINE_VERSION or header["spec_hash"] != engine.spec_hash:
             raise DataError(
                 "the saved feature state is of another version of the features",
                 advice="Delete it; the engine warms up from the lake",
@@ -192,10 +206,12 @@ class FeatureEngine:
 
     def _bars_ahead(self, batch: EventBatch) -> int:
         """How many bars the batch can close at most."""
-        latest = int(batch.time_ms.max())
+        if self.rule != BY_TIME:
+            return int(np.count_nonzero(batch.kind == TRADE)) + 1
+        latest = int(np.where(batch.kind < TICKER, batch.time_ms, 0).max())
         start = int(self._state["event_ints"][_layout.OPEN_MS])
         if self._state["event_ints"][_layout.CLOCK] < 0:
-            first = int(batch.time_ms[np.argmax(batch.time_ms > 0)])
+            first = int(batch.time_ms[np.argmax((batch.time_ms > 0) & (batch.kind < TICKER))])
             start = first // self.timeframe_ms * self.timeframe_ms
         room = max(0, (latest - start) // self.timeframe_ms)
         if room > MAX_BARS:
@@ -211,12 +227,11 @@ class FeatureEngine:
         atr = np.empty(len(raw_ints))
         _indicators.run(
             raw_ints, raw_floats, state["ints"], state["floats"], state["ring"], state["turnover"],
-            *self._windows, values, atr,
+            state["vpin"], self._room, *self._windows, values, atr,
         )  # fmt: skip
-        open_ms = raw_ints[:, _layout.RAW_OPEN_MS].copy()
         return Bars(
-            open_ms=open_ms,
-            close_ms=open_ms + self.timeframe_ms,
+            open_ms=raw_ints[:, _layout.RAW_OPEN_MS].copy(),
+            close_ms=raw_ints[:, _layout.RAW_CLOSE_MS].copy(),
             open=raw_ints[:, _layout.RAW_OPEN].copy(),
             high=raw_ints[:, _layout.RAW_HIGH].copy(),
             low=raw_ints[:, _layout.RAW_LOW].copy(),

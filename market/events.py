@@ -19,6 +19,11 @@ BOOK = 0
 TRADE = 1
 #: ``kind``: the book is unknown from here until the next snapshot (sequence break, reconnect, session start, crash).
 GAP = 2
+#: ``kind``: what a ticker says of one field: ``side`` is the field, ``price`` its value; moves no clock. Only in
+#: streams that were asked for it, see market.context.
+TICKER = 3
+#: ``kind``: a liquidation; ``side`` is :data:`BID` for a long position; moves no clock. As tickers.
+LIQUIDATION = 4
 
 #: ``side`` of bids and of taker buys.
 BID = 0
@@ -56,7 +61,7 @@ class EventBatch:
     Attributes
     ----------
     kind : int8[n]
-        :data:`BOOK`, :data:`TRADE` or :data:`GAP`.
+        :data:`BOOK`, :data:`TRADE` or :data:`GAP`; :data:`TICKER` and :data:`LIQUIDATION` where they were asked for.
     flags : uint8[n]
         Message boundaries of book rows: :data:`SNAPSHOT`, :data:`FIRST`, :data:`LAST`, :data:`EMPTY`; 0 otherwise.
     side : int8[n]

@@ -6,7 +6,22 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from market.events import ASK, BID, BOOK, EMPTY, FIRST, GAP, LAST, SNAPSHOT, TRADE, UNKNOWN_NS, EventBatch
+from market.context import FUNDING_RATE, NEXT_FUNDING, OPEN_INTEREST
+from market.events import (
+    ASK,
+    BID,
+    BOOK,
+    EMPTY,
+    FIRST,
+    GAP,
+    LAST,
+    LIQUIDATION,
+    SNAPSHOT,
+    TICKER,
+    TRADE,
+    UNKNOWN_NS,
+    EventBatch,
+)
 
 START_MS = 1_700_000_000_000 // 86_400_000 * 86_400_000 + 12 * 3_600_000
 
@@ -50,17 +65,25 @@ class Market:
         self._ordinal += 1
         self._add(GAP, 0, 0, 0, 0)
 
+    def ticker(self, field: int, value: int) -> None:
+        self._ordinal += 1
+        self._add(TICKER, 0, field, value, 0)
+
+    def liquidation(self, side: int, size: int) -> None:
+        self._ordinal += 1
+        self._add(LIQUIDATION, 0, side, 1, size)
+
     def events(self) -> EventBatch:
         return EventBatch.from_rows(self.rows)
 
 
 def random_market(
-    seed: int, messages: int = 3_000, pause_ms: int = 400, wide: bool = False, rough: bool = True
+    seed: int, messages: int = 3_000, pause_ms: int = 400, wide: bool = False, rough: bool = True, context: bool = False
 ) -> EventBatch:
     """A random stream.
 
     `wide` scatters levels and moves the mid over many thousand ticks; `rough` adds gaps, silences, holes, late events,
-    empty messages, deletes of unknown levels, crossed books and emptied sides.
+    empty messages, deletes of unknown levels, crossed books and emptied sides; `context` adds tickers and liquidations.
     """
     rng = np.random.default_rng(seed)
     market = Market(START_MS + int(rng.integers(0, 60_000)))
@@ -73,6 +96,8 @@ def random_market(
         mid = max(mid, 20_000)
         event = rng.random()
         late = market.now - int(rng.integers(0, 3_000)) if rough and rng.random() < 0.05 else None
+        if context:
+            _context(rng, market, mid)
         if event < 0.6:
             changes = [(side, price, 0) for side, price in _stale(rng, mid, depth)] if rng.random() < 0.5 else []
             market.message([*changes, *_levels(rng, mid, depth, int(rng.integers(1, 8)))], time_ms=late)
@@ -84,6 +109,19 @@ def random_market(
         else:
             _trouble(rng, market, mid, depth)
     return market.events()
+
+
+def _context(rng: np.random.Generator, market: Market, mid: int) -> None:
+    """Now and then a ticker or a liquidation."""
+    what = int(rng.integers(0, 12))
+    if what <= OPEN_INTEREST:
+        market.ticker(what, 10**6 * (mid + int(rng.integers(-50, 50))))
+    elif what == FUNDING_RATE:
+        market.ticker(what, int(rng.integers(-(10**6), 10**6)))
+    elif what == NEXT_FUNDING:
+        market.ticker(what, (market.now // 28_800_000 + 1) * 28_800_000)
+    elif what == 5:
+        market.liquidation(int(rng.integers(0, 2)), int(rng.integers(1, 30)))
 
 
 def _levels(rng: np.random.Generator, mid: int, depth: float, count: int) -> Iterator[tuple[int, int, int]]:

@@ -37,7 +37,7 @@ def run(events: EventBatch, timeframe_ms: int = MINUTE, levels: int = 50, stall_
 def test_every_value_is_the_catalogues(
     seed: int, timeframe_ms: int, levels: int, stall_ms: int, pause_ms: int, wide: bool, rough: bool
 ) -> None:
-    events = random_market(seed, 3_000 if timeframe_ms > 5_000 else 1_200, pause_ms, wide, rough)
+    events = random_market(seed, 3_000 if timeframe_ms > 5_000 else 1_200, pause_ms, wide, rough, True)
     bars = run(events, timeframe_ms, levels, stall_ms)
     reference = Reference(events, timeframe_ms, levels, stall_ms)
     assert len(bars) == len(reference.bars) > 100
@@ -67,7 +67,7 @@ def test_every_value_is_the_catalogues(
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 5), data=st.data())
 def test_cuts_and_restarts_do_not_show(seed: int, data: st.DataObject) -> None:
-    events = random_market(seed, 600, 900, wide=seed % 2 == 1)
+    events = random_market(seed, 600, 900, wide=seed % 2 == 1, context=True)
     whole = run(events, 10_000)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(events)), max_size=12)))
     restarts = data.draw(st.sets(st.integers(0, len(cuts))))
