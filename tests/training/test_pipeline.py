@@ -95,6 +95,7 @@ def test_the_gate_does_not_pass_with_the_signal_off(make_settings: MakeSettings,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1_800)
 def test_the_gate_passes_at_most_one_null_market_in_twenty(make_settings: MakeSettings, tmp_path: Path) -> None:
     passed = [
         make_market.__wrapped__(seed, 0.0, 900).train(make_settings(seed=seed), tmp_path / str(seed)).gate.passed
