@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import numpy as np
 
 import settings as configuration
 from council.registry import Registry, cached
@@ -160,9 +163,8 @@ def build(settings: Settings, choice: FeedChoice, folder: Path, echo: Echo) -> P
         raise
     events = None
     if choice.mode == "lake":
-        events = Lake(settings.paths.lake).events(symbol)
         council = store(first.content_hash) if first else None
-        _say_what_was_learnt_from(Lake(settings.paths.lake), symbol, council, echo)
+        events = _replay(session, Lake(settings.paths.lake), symbol, council, echo)
     return Parts(choice.mode, number, session, journal, watch, events)
 
 
@@ -209,12 +211,36 @@ def warm_up(view: MarketView, lake: Lake, echo: Echo) -> None:
     echo(f"features warmed up over {bars} bars of the lake")
 
 
-def _say_what_was_learnt_from(lake: Lake, symbol: str, council: Council | None, echo: Echo) -> None:
-    """A replay of the training data shows what a council remembers, not what it can do."""
+def _replay(session: Session, lake: Lake, symbol: str, council: Council | None, echo: Echo) -> Iterator[EventBatch]:
+    """The lake's events; what a council learnt from warms up the features and is not traded.
+
+    A replay of the training data would show what a council remembers, not what it can do.
+    """
     manifest = council.manifest if council else None
     first_ms, last_ms = lake.span_ms(symbol)
-    if manifest is not None and manifest.window_ms[0] < last_ms and manifest.window_ms[1] > first_ms:
-        echo("note: the council was trained on some of this data; what it earns here says nothing about tomorrow")
+    events = lake.events(symbol)
+    if manifest is None or manifest.window_ms[0] >= last_ms or manifest.window_ms[1] <= first_ms:
+        return events
+    unseen_ms = int(manifest.statistics.get("holdout_from_ms", manifest.window_ms[1]))
+    if unseen_ms >= last_ms:
+        echo("note: the council was trained on all of this data; what it earns here says nothing about tomorrow")
+        return events
+    start = datetime.fromtimestamp(unseen_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    echo(f"trading from {start} UTC on: the data before it trained the council")
+    return _from(session, events, unseen_ms)
+
+
+def _from(session: Session, events: Iterator[EventBatch], start_ms: int) -> Iterator[EventBatch]:
+    """The events from the moment on at which the clock reaches `start_ms`; the session just watches those before."""
+    clock_ms = -1
+    for batch in events:
+        clocks = np.maximum.accumulate(np.maximum(batch.time_ms, clock_ms))
+        first = int(np.searchsorted(clocks, start_ms))
+        if first:
+            session.watch(batch[:first])
+        if first < len(batch):
+            yield batch[first:]
+        clock_ms = int(clocks[-1])
 
 
 def _drift(store: CouncilStore, content_hash: str, view: MarketView) -> Drift | None:

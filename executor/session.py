@@ -110,6 +110,11 @@ class Session:
             self._piece(events[:rows], lag_ms)
             events = events[rows:]
 
+    def watch(self, events: EventBatch) -> None:
+        """See market events of a time before the session: features and venue know them, nothing is decided."""
+        self.gateway.on_market(events)
+        self.view.push(events)
+
     def tick(self, monotonic_s: float) -> None:
         """Look at what does not come with the market: commands, answers, time passing in silence."""
         events: list[Event] = list(self.gateway.take())

@@ -70,8 +70,8 @@ def make_settings(folder: Path, exchange: LocalExchange | None = None, **section
     return configuration.override(Settings(), **(base | sections))
 
 
-def register(settings: Settings, folder: Path, *, sign: int) -> Registry:
-    """Register a council of one and promote it."""
+def register(settings: Settings, folder: Path, *, sign: int, learnt: dict[str, Any] | None = None) -> Registry:
+    """Register a council of one and promote it; `learnt` tells what it was trained on."""
     registry = Registry(settings.registry_uri, settings.paths.mlruns / "artifacts")
     names = feature_names(LEVELS)
     bundle = folder / f"bundle{sign}"
@@ -83,9 +83,9 @@ def register(settings: Settings, folder: Path, *, sign: int) -> Registry:
         levels=LEVELS,
         stall_ms=settings.market.stall_ms,
         spec_hash=spec_hash(MINUTE, LEVELS, settings.market.stall_ms),
-        window_ms=(0, 1),
         data_fingerprint="hand-made",
         gate={"passed": False},
+        **({"window_ms": (0, 1)} | (learnt or {})),
     )
     registry.promote(NAME, registry.register(NAME, bundle))
     return registry
@@ -281,6 +281,24 @@ def test_a_recorded_market_is_replayed_when_the_venue_does_not_answer(
     assert second.session == 2
     assert (second.decisions, second.orders, second.net_pnl) == (first.decisions, first.orders, first.net_pnl)
     assert "the same to the byte" in replay_session(settings, "SYNUSDT", "lake/2")
+
+
+def test_a_replay_does_not_trade_what_the_council_learnt_from(
+    empty_registry: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    settings = make_settings(tmp_path)
+    empty_registry(settings.paths.mlruns)
+    unseen = START_MS + 25 * MINUTE
+    learnt = {"window_ms": (START_MS, START_MS + 40 * MINUTE), "statistics": {"holdout_from_ms": unseen}}
+    register(settings, tmp_path, sign=1, learnt=learnt)
+    fill_lake(settings.paths.lake, 40)
+    lines: list[str] = []
+    summary = run_executor(settings, "SYNUSDT", feed="lake", echo=lines.append)
+    assert any("the data before it trained the council" in line for line in lines)
+    decided = [action for action in actions(journal(settings, "lake"), 1) if isinstance(action, Decided)]
+    assert [action.open_ms for action in decided][:2] == [unseen - MINUTE, unseen]
+    assert summary.decisions == len(decided) == 16
+    assert "the same to the byte" in replay_session(settings, "SYNUSDT", "lake/1")
 
 
 def test_live_is_refused(tmp_path: Path) -> None:
