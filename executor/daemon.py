@@ -287,7 +287,7 @@ class _Daemon:
         assert self._parts.events is not None
         for batch in self._parts.events:
             for piece in batch.chunks(_AT_ONCE * 16):
-                self._session.market(piece)
+                self._session.market(self._session.view.part(piece))
                 if self._is_over():
                     return
                 await asyncio.sleep(0)

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features import Bars, FeatureEngine, Quote
 from market.assembler import Assembled, Record, SessionAssembler, TickerRow
-from market.events import TRADE, EventBatch
+from market.context import context_events, merged
+from market.events import TICKER, TRADE, EventBatch
 from market.instruments import Instrument
 
 
@@ -44,6 +46,7 @@ class MarketView:
         self.timeframe_ms = timeframe_ms
         self.engine = FeatureEngine(timeframe_ms, levels, stall_ms)
         self.last_price = -1
+        self._context = EventBatch.empty()
         self._assembler = SessionAssembler({instrument.symbol: instrument}, first_ordinal)
 
     def reset(self) -> None:
@@ -60,11 +63,11 @@ class MarketView:
         """Take in a loss of the connection."""
         return self._assembler.on_disconnect(recv_ns, cause)
 
-    @staticmethod
-    def gather(parts: Iterable[Assembled]) -> Seen:
-        """Join what several frames came to."""
+    def gather(self, parts: Iterable[Assembled]) -> Seen:
+        """Join what several frames came to; tickers and liquidations wait here for the events around them."""
         held = list(parts)
         records = [record for part in held for record in part.records]
+        self._context = EventBatch.concat([self._context, context_events(records)])
         return Seen(
             events=EventBatch.concat(batch for part in held for _, batch in part.batches),
             tickers=[record for record in records if isinstance(record, TickerRow)],
@@ -73,8 +76,19 @@ class MarketView:
             problems=[part.problem for part in held if part.problem is not None],
         )
 
+    def part(self, stream: EventBatch) -> EventBatch:
+        """The events of a stream with tickers and liquidations in it, which wait here for the events around them."""
+        beside = stream.kind >= TICKER
+        if not beside.any():
+            return stream
+        self._context = EventBatch.concat([self._context, _rows(stream, beside)])
+        return _rows(stream, ~beside)
+
     def push(self, events: EventBatch) -> Bars:
-        """Let the engine see events; the bars that they closed."""
+        """Let the engine see events, and what came beside them; the bars that they closed."""
+        if len(self._context) and len(events):
+            due = int(np.searchsorted(self._context.ordinal, events.ordinal[-1], side="right"))
+            events, self._context = merged(events, self._context[:due]), self._context[due:]
         trades = np.flatnonzero(events.kind == TRADE)
         if trades.size:
             self.last_price = int(events.price[trades[-1]])
@@ -90,6 +104,10 @@ class MarketView:
         if clock < 0:
             clock = int(events.time_ms[0])
         return (clock // self.timeframe_ms + 1) * self.timeframe_ms
+
+
+def _rows(events: EventBatch, keep: NDArray[np.bool_]) -> EventBatch:
+    return EventBatch(**{name: getattr(events, name)[keep] for name in EventBatch.__slots__})
 
 
 def cut(events: EventBatch, clock_ms: int, due_ms: int) -> int:

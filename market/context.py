@@ -2,7 +2,8 @@
 
 The session's batches and :meth:`market.lake.Lake.events` carry book, trades and gaps only, which is what fills, quality
 and replay consume. Whoever computes features asks for these rows too, and :func:`merged` puts them where they were
-received: live and from the lake alike, because frames are numbered across all streams.
+received: live (:func:`context_events`) and from the lake (:mod:`market.days`) alike, because frames are numbered across
+all streams.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Protocol
 import numpy as np
 
 from market.errors import DataError
-from market.events import TICKER, EventBatch
+from market.events import LIQUIDATION, TICKER, EventBatch
+from market.records import LiquidationRows, TickerRow
 
 #: Fields of a :data:`market.events.TICKER` row, which stand in its ``side``.
 MARK, INDEX, OPEN_INTEREST, FUNDING_RATE, NEXT_FUNDING = 0, 1, 2, 3, 4
@@ -64,6 +66,30 @@ def ticker_events(tickers: Iterable[TickerLike]) -> EventBatch:
                     raise DataError(f"a ticker carries {value}", advice="Report it if it comes back")
                 rows.append((TICKER, 0, field, ticker.time_ms, count, 0, ticker.ordinal, ticker.recv_ns))
     return EventBatch.from_rows(rows)
+
+
+def liquidation_events(rows: LiquidationRows) -> EventBatch:
+    """The liquidations of one message."""
+    count = len(rows.times_ms)
+    return EventBatch(
+        kind=np.full(count, LIQUIDATION, np.int8),
+        flags=np.zeros(count, np.uint8),
+        side=rows.side,
+        time_ms=rows.times_ms,
+        price=rows.price,
+        size=rows.size,
+        ordinal=np.full(count, rows.ordinal, np.int64),
+        recv_ns=np.full(count, rows.recv_ns, np.int64),
+    )
+
+
+def context_events(records: Iterable[object]) -> EventBatch:
+    """The tickers and liquidations among a session's records, in their order."""
+    return EventBatch.concat(
+        liquidation_events(record) if isinstance(record, LiquidationRows) else ticker_events([record])
+        for record in records
+        if isinstance(record, LiquidationRows | TickerRow)
+    )
 
 
 def merged(events: EventBatch, context: EventBatch) -> EventBatch:

@@ -149,7 +149,7 @@ class Lake:
         """
         digest = hashlib.sha256(repr((symbol, start_ms, end_ms)).encode())
         for manifest, gaps in self._with_gaps(symbol, start_ms, end_ms):
-            for files, marks in _origins(manifest, gaps, start_ms, end_ms):
+            for files, marks in origins(manifest, gaps, start_ms, end_ms):
                 rows = {stream: file for stream, file in files.items() if stream in _EVENT_STREAMS}
                 digest.update(msgspec.json.encode((manifest.tick_size, manifest.qty_step, rows, marks), order="sorted"))
         return digest.hexdigest()
@@ -196,7 +196,7 @@ class Lake:
             raise EmptyLakeError(
                 f"{symbol} has no data in that time", advice=f"Its data spans exchange times {first} to {last} ms"
             )
-        _check_units([manifest for manifest, _ in parts])
+        check_units([manifest for manifest, _ in parts])
         return self._read(parts, start_ms, end_ms, chunk_rows)
 
     def _with_gaps(self, symbol: str, start_ms: int | None, end_ms: int | None) -> list[tuple[Manifest, list[Gap]]]:
@@ -320,7 +320,7 @@ class Lake:
         )
 
 
-def _origins(
+def origins(
     manifest: Manifest, gaps: list[Gap], start_ms: int | None, end_ms: int | None
 ) -> Iterator[tuple[dict[str, StreamFile], list[Gap]]]:
     """Files and gaps of a part, or of those parts it was merged from that touch the time."""
@@ -336,7 +336,8 @@ def _touches(manifest: Manifest | Merged, start_ms: int | None, end_ms: int | No
     return (end_ms is None or first < end_ms) and (start_ms is None or last >= start_ms)
 
 
-def _check_units(manifests: list[Manifest]) -> None:
+def check_units(manifests: list[Manifest]) -> None:
+    """Refuse parts of different tick sizes or quantity steps: their rows count in different units."""
     units = {(manifest.tick_size, manifest.qty_step): manifest for manifest in manifests}
     if len(units) > 1:
         days = ", ".join(f"{tick}/{step} until {last.date}" for (tick, step), last in units.items())

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from executor.view import MarketView
 from features import Bars, FeatureEngine
 from market import Disconnected, Lake, PublicFeed, topics_for
 from market.assembler import Assembled
+from market.context import context_events, merged
+from market.days import lake_days
 from simulation import SYNTHETIC, LocalExchange
 from tests.executor.conftest import MINUTE
 
@@ -48,7 +51,7 @@ class Tee:
         seen = self.view.gather(self._waiting)
         self._waiting.clear()
         self.minute_bars.append(self.view.push(seen.events))
-        self.hour_bars.append(self.hours.push(seen.events))
+        self.hour_bars.append(self.hours.push(merged(seen.events, context_events(seen.records))))
 
     def close(self) -> None:
         self.push()
@@ -81,11 +84,14 @@ async def test_live_features_are_the_batch_features_to_the_bit(tmp_path: Path) -
     assert tee.disconnects >= 1
     for live, timeframe in ((tee.minute_bars, MINUTE), (tee.hour_bars, HOUR)):
         engine = FeatureEngine(timeframe, LEVELS, MINUTE)
-        batch = Bars.concat([engine.push(piece) for piece in lake.events(SYNTHETIC.symbol)])
+        batch = Bars.concat([engine.push(piece) for day in lake_days(lake, SYNTHETIC.symbol) for piece in day.events()])
         bars = Bars.concat(live)
         assert len(bars) >= MARKET_MS // timeframe - 1
         assert bars.equals(batch)
         assert bars.values.tobytes() == batch.values.tobytes()
     minutes, hours = Bars.concat(tee.minute_bars), Bars.concat(tee.hour_bars)
     assert hours.trades.max() > 1_000
+    names = FeatureEngine(MINUTE, LEVELS).names
+    for name in ("basis", "funding_rate", "time_to_funding"):
+        assert np.isfinite(minutes.values[minutes.valid, names.index(name)]).all(), name
     assert 0 < (~minutes.valid).sum() < 10

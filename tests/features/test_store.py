@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from features import Bars, FeatureEngine, FeatureStore, build, feature_names, spec_hash, timeframe_label
+from features import BarRule, Bars, FeatureEngine, FeatureStore, build, feature_names, spec_hash, timeframe_label
+from features.bars import BY_TIME
 from market.errors import DataError
 from market.events import EventBatch
 from tests.features._streams import random_market
@@ -126,3 +132,91 @@ def test_bars_join_cut_and_compare(lake: Lake) -> None:
     assert not bars[1:].equals(bars)
     with pytest.raises(ValueError, match="nothing to join"):
         Bars.concat([])
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A day of a stream, and how often it was read."""
+
+    date: str
+    rows: EventBatch
+    opened: list[str]
+    edited: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(f"{self.date}{len(self.rows)}{self.edited}".encode()).hexdigest()
+
+    def events(self) -> Iterator[EventBatch]:
+        self.opened.append(self.date)
+        return self.rows.chunks(300)
+
+
+def pieces(count: int = 4) -> tuple[list[Piece], list[str]]:
+    events, opened = random_market(5, 600, context=True), list[str]()
+    edges = [len(events) * n // count for n in range(count + 1)]
+    return [
+        Piece(f"2026-01-0{n + 1}", events[start:stop], opened)
+        for n, (start, stop) in enumerate(itertools.pairwise(edges))
+    ], opened
+
+
+def by_day(store: FeatureStore, days: list[Piece], levels: int = 50, rule: BarRule = BY_TIME) -> Bars:
+    return store.by_day(days, "BTCUSDT", 10_000, levels, 60_000, rule=rule)
+
+
+@pytest.mark.parametrize("rule", [BarRule(), BarRule("volume", 400)])
+def test_a_new_day_computes_only_the_new_day(store: FeatureStore, rule: BarRule) -> None:
+    days, opened = pieces()
+    for count in range(1, 5):
+        bars = by_day(store, days[:count], rule=rule)
+        assert opened == [day.date for day in days[:count]]
+        whole = build([day.rows for day in days[:count]], 10_000, 50, rule=rule)
+        assert len(bars)
+        assert bars.equals(whole)
+    assert by_day(store, days, rule=rule).equals(bars)
+    assert len(opened) == 4
+
+
+def test_a_changed_day_computes_itself_and_what_follows(store: FeatureStore) -> None:
+    days, opened = pieces()
+    by_day(store, days)
+    opened.clear()
+    again = [*days[:2], dataclasses.replace(days[2], rows=days[2].rows[:-40], edited="shorter"), days[3]]
+    bars = by_day(store, again)
+    assert opened == [day.date for day in days[2:]]
+    assert bars.equals(build([day.rows for day in again], 10_000, 50))
+
+
+@pytest.mark.parametrize("suffix", [".state", ".parquet"])
+def test_damaged_days_are_computed_again(store: FeatureStore, suffix: str) -> None:
+    days, opened = pieces()
+    by_day(store, days[:3])
+    for path in store.root.rglob(f"date=2026-01-03/*{suffix}"):
+        path.write_bytes(b"x")
+    opened.clear()
+    assert by_day(store, days).equals(build([day.rows for day in days], 10_000, 50))
+    # Without the state that the third day left there is no way but from the beginning.
+    assert opened == ([day.date for day in days] if suffix == ".state" else [day.date for day in days[2:]])
+
+
+def test_a_kept_engine_goes_on(store: FeatureStore) -> None:
+    days, opened = pieces()
+    bars = by_day(store, days[:3])
+    opened.clear()
+    engine = store.engine(days[:3], "BTCUSDT", 10_000, 50, 60_000)
+    assert engine is not None
+    assert Bars.concat([bars, engine.push(days[3].rows)]).equals(build([day.rows for day in days], 10_000, 50))
+    assert not opened
+    assert store.engine(days, "BTCUSDT", 10_000, 50, 60_000) is None
+    assert store.engine([], "BTCUSDT", 10_000, 50, 60_000) is None
+
+
+def test_writers_at_the_same_time_agree(store: FeatureStore) -> None:
+    days, _ = pieces()
+    with ThreadPoolExecutor(6) as pool:
+        results = [job.result() for job in [pool.submit(by_day, store, days) for _ in range(6)]]
+    assert all(bars.equals(results[0]) for bars in results)
+    assert len(list(store.root.rglob("*.parquet"))) == 4
+    assert not list(store.root.rglob("*.part"))
+    assert by_day(store, days).equals(results[0])
