@@ -133,7 +133,12 @@ class Training(Section):
     quorum: float = Field(0.5, gt=0, le=1, description="a side trades when at least this share of members votes for it")
     plan_notional: Decimal = Field(Decimal(1_000), gt=0, description="USDT of one simulated order plan")
     min_bars: int = Field(300, ge=50, description="usable bars below which no training is attempted")
-    workers: int = Field(0, ge=0, le=64, description="processes of a study; 0 means one a core")
+    workers: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="fits of a study that run at a time; 0 means one a core; results do not depend on it",
+    )
     time_budget_s: int = Field(0, ge=0, description="stop starting trials after this long; 0 means never")
 
 
