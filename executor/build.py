@@ -24,6 +24,7 @@ from executor.session import Echo, Session
 from executor.state import CoreConfig, CoreState, CouncilRef, Counts
 from executor.view import MarketView
 from features import FEATURES, spec_hash
+from market.days import lake_days
 from market.errors import (
     BundleError,
     ExecutorError,
@@ -32,7 +33,7 @@ from market.errors import (
     UnknownSymbolError,
     VenueUnavailable,
 )
-from market.events import EventBatch
+from market.events import TICKER, EventBatch
 from market.instruments import Instrument
 from market.lake import Lake
 from market.rest import fetch_instruments
@@ -218,7 +219,7 @@ def _replay(session: Session, lake: Lake, symbol: str, council: Council | None, 
     """
     manifest = council.manifest if council else None
     first_ms, last_ms = lake.span_ms(symbol)
-    events = lake.events(symbol)
+    events = (batch for day in lake_days(lake, symbol) for batch in day.events())
     if manifest is None or manifest.window_ms[0] >= last_ms or manifest.window_ms[1] <= first_ms:
         return events
     unseen_ms = int(manifest.statistics.get("holdout_from_ms", manifest.window_ms[1]))
@@ -234,10 +235,12 @@ def _from(session: Session, events: Iterator[EventBatch], start_ms: int) -> Iter
     """The events from the moment on at which the clock reaches `start_ms`; the session just watches those before."""
     clock_ms = -1
     for batch in events:
-        clocks = np.maximum.accumulate(np.maximum(batch.time_ms, clock_ms))
+        # Tickers and liquidations move no clock.
+        times_ms = np.where(batch.kind < TICKER, batch.time_ms, clock_ms)
+        clocks = np.maximum.accumulate(np.maximum(times_ms, clock_ms))
         first = int(np.searchsorted(clocks, start_ms))
         if first:
-            session.watch(batch[:first])
+            session.watch(session.view.part(batch[:first]))
         if first < len(batch):
             yield batch[first:]
         clock_ms = int(clocks[-1])

@@ -12,6 +12,7 @@ from features._spec import FeatureSpec
 from features.bars import BarRule, Bars
 from features.catalogue import FEATURES, catalogue_markdown, feature_names, spec_hash
 from features.engine import FeatureEngine, Quote
+from features.lookahead import LookaheadReport, check_lookahead
 from features.store import FeatureStore, build, timeframe_label
 
 __all__ = [
@@ -21,9 +22,11 @@ __all__ = [
     "FeatureEngine",
     "FeatureSpec",
     "FeatureStore",
+    "LookaheadReport",
     "Quote",
     "build",
     "catalogue_markdown",
+    "check_lookahead",
     "feature_names",
     "spec_hash",
     "timeframe_label",

@@ -16,6 +16,7 @@ from features import Bars, FeatureStore, feature_names, spec_hash
 from flows import runtime
 from flows.validation import mask_windows
 from market import Lake
+from market.days import lake_days
 from market.quality import Window
 from settings import Settings, timeframe_ms
 from training.pipeline import TrainingResult
@@ -67,13 +68,12 @@ def train(symbol: str, config: str | None = None) -> TrainOutcome:
 def _bars(settings: Settings, symbol: str) -> Bars:
     lake = Lake(settings.paths.lake)
     with runtime.Meter() as meter:
-        bars = FeatureStore(settings.paths.features).get_or_build(
-            lake.fingerprint(symbol),
+        bars = FeatureStore(settings.paths.features).by_day(
+            lake_days(lake, symbol),
             symbol,
             timeframe_ms(settings.training.timeframe),
             settings.market.ob_levels,
             settings.market.stall_ms,
-            lambda: lake.events(symbol),
             progress=lambda events: meter(f"features: {events:,} events"),
         )
     windows, unjudged = mask_windows(settings.paths.reports, lake, symbol)

@@ -1,0 +1,271 @@
+"""The feature engine: events a second beside hftbacktest and a dictionary book, live latency, a month's memory."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numba import njit
+
+from features import FeatureEngine, _book, _layout
+from market.archives import import_archives
+from market.assembler import SessionAssembler
+from market.events import BID, BOOK, SNAPSHOT, EventBatch
+from market.instruments import read_instruments
+from market.lake import Lake
+from simulation.synthetic import synthetic_events
+from tests.bench._harness import benchmark, best_of
+
+MINUTE, DAY = 60_000, 86_400_000
+START_MS = 1_767_225_600_000
+LEVELS = 50
+#: Interpreter of an environment with the dependency group ``peers``.
+PEERS = "PURPLESKY_PEERS_PYTHON"
+#: The dictionary book is slow: it gets this many events of the same data.
+DICT_ROWS = 300_000
+
+
+def recorded_folder() -> Path | None:
+    folder = Path(os.environ.get("PURPLESKY_RECORDED", Path(__file__).parents[3] / "shared" / "data"))
+    return folder if folder.is_dir() else None
+
+
+@cache
+def data(name: str) -> EventBatch | None:
+    """A market by name; ``None`` where it is not there."""
+    if name == "synthetic":
+        return EventBatch.concat(synthetic_events(7, 1.0, START_MS, DAY))
+    folder = recorded_folder()
+    if folder is None:
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        lake = Lake(Path(scratch))
+        import_archives(folder, name, lake)
+        return EventBatch.concat(lake.events(name))
+
+
+@cache
+def hftbacktest(name: str) -> tuple[float | None, str]:
+    """Seconds of hftbacktest's run without orders over the same events, and what it was."""
+    python = os.environ.get(PEERS) or (sys.executable if importlib.util.find_spec("hftbacktest") else None)
+    if python is None:
+        return None, f"hftbacktest: not installed (set {PEERS})"
+    events = data(name)
+    assert events is not None
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "events.npz"
+        np.savez(path, **{column: getattr(events, column) for column in EventBatch.__slots__})
+        script = Path(__file__).with_name("_hftbacktest_peer.py")
+        said = subprocess.run([python, script, path], capture_output=True, text=True, check=False)
+    if said.returncode:
+        return None, f"hftbacktest: failed ({said.stderr.strip().splitlines()[-1]})"
+    seconds, _, book = said.stdout.strip().partition(" ")
+    return float(seconds), f"hftbacktest no-op, {book}"
+
+
+@njit(cache=True, _nrt=False)
+def _book_alone(kind, flags, side, price, size, ints, ladder, bits, far_keys, far_sizes):  # type: ignore[no-untyped-def]
+    for i in range(len(kind)):
+        if kind[i] != 0:
+            continue
+        mark = flags[i]
+        if mark & 1 and mark & 2:
+            _book.clear(ints, bits)
+        if not mark & 8:
+            which = 1 if side[i] else 0
+            _book.change(ints, ladder, bits, far_keys, far_sizes, which, price[i], size[i])
+    return ints[_layout.BEST + 1] - ints[_layout.BEST]
+
+
+def book_alone(events: EventBatch) -> Callable[[], object]:
+    columns = [getattr(events, name) for name in ("kind", "flags", "side", "price", "size")]
+
+    def run() -> object:
+        return _book_alone(
+            *columns,
+            np.zeros(_layout.INTS, np.int64),
+            np.zeros((2, _layout.WINDOW), np.int64),
+            np.zeros((2, _layout.WORDS), np.int64),
+            np.zeros((2, 1 << 14), np.int64),
+            np.zeros((2, 1 << 14), np.int64),
+        )
+
+    return run
+
+
+def everything(events: EventBatch) -> Callable[[], object]:
+    return lambda: FeatureEngine(MINUTE, LEVELS).push(events)
+
+
+def dict_book(events: EventBatch) -> tuple[dict[int, int], dict[int, int]]:
+    """What anyone would write first: two dictionaries, and their best prices after every message."""
+    bids: dict[int, int] = {}
+    asks: dict[int, int] = {}
+    rows = zip(*(getattr(events, name).tolist() for name in ("kind", "flags", "side", "price", "size")))
+    for kind, flags, side, price, size in rows:
+        if kind != BOOK:
+            continue
+        if flags & SNAPSHOT and flags & 2:
+            bids.clear()
+            asks.clear()
+        book = bids if side == BID else asks
+        if size:
+            book[price] = size
+        elif not flags & 8:
+            book.pop(price, None)
+        if flags & 4 and bids and asks:
+            max(bids), min(asks)
+    return bids, asks
+
+
+def _row(name: str, make: Callable[[EventBatch], Callable[[], object]], what: str) -> dict[str, object]:
+    events = data(name)
+    if events is None:
+        return {"value": float("nan"), "unit": "events/s", "input": f"{name}: recorded markets are not there"}
+    work = make(events)
+    work()
+    value = len(events) / best_of(work, 7)
+    seconds, peer = hftbacktest(name)
+    return {
+        "value": value,
+        "unit": "events/s",
+        "peer": peer,
+        "peer_value": None if seconds is None else len(events) / seconds,
+        "input": f"{what}, {name}, {len(events):,} events",
+    }
+
+
+@benchmark("features.full")
+def full() -> dict[str, object]:
+    return _row("SXBTCUSDT", everything, f"all features, {LEVELS} levels")
+
+
+@benchmark("features.full_hl")
+def full_hl() -> dict[str, object]:
+    return _row("HLBTCUSDT", everything, f"all features, {LEVELS} levels")
+
+
+@benchmark("features.full_synthetic")
+def full_synthetic() -> dict[str, object]:
+    return _row("synthetic", everything, f"all features, {LEVELS} levels")
+
+
+@benchmark("features.book")
+def book() -> dict[str, object]:
+    return _row("SXBTCUSDT", book_alone, "book alone")
+
+
+@benchmark("features.book_hl")
+def book_hl() -> dict[str, object]:
+    return _row("HLBTCUSDT", book_alone, "book alone")
+
+
+@benchmark("features.book_synthetic")
+def book_synthetic() -> dict[str, object]:
+    return _row("synthetic", book_alone, "book alone")
+
+
+@benchmark("features.book_vs_dict")
+def book_vs_dict() -> dict[str, object]:
+    name = "SXBTCUSDT" if data("SXBTCUSDT") is not None else "synthetic"
+    events = data(name)
+    assert events is not None
+    part = events[:DICT_ROWS]
+    work = book_alone(part)
+    work()
+    return {
+        "value": len(part) / best_of(work, 7),
+        "unit": "events/s",
+        "peer": "plain dict book",
+        "peer_value": len(part) / best_of(lambda: dict_book(part), 3),
+        "input": f"book alone, {name}, {len(part):,} events",
+    }
+
+
+@cache
+def live() -> tuple[np.ndarray, np.ndarray] | None:
+    """Microseconds of each book frame, decoding to features, and of each bar close, of a recorded Bybit session."""
+    folder = recorded_folder()
+    if folder is None:
+        return None
+    files = folder / "live"
+    instruments = read_instruments(files / "2026-08-09_linear_BTC_ETH.instruments-info.json")
+    with gzip.open(files / "2026-08-09_linear_BTC_ETH.ndjson.gz") as lines:
+        frames = [(frame.strip(), int(at)) for at, _, frame in (line.partition(b" ") for line in lines)]
+    frames = [frame for frame in frames if b"BTCUSDT" in frame[0][:60]]
+    messages, closes = [], []
+    for repeat in range(6):
+        session, engine = SessionAssembler({"BTCUSDT": instruments["BTCUSDT"]}), FeatureEngine(1_000, LEVELS)
+        for data, recv_ns in frames:
+            started = time.perf_counter_ns()
+            bars = [engine.push(batch) for _, batch in session.on_frame(data, recv_ns).batches]
+            spent = (time.perf_counter_ns() - started) / 1_000
+            if repeat:  # the first one compiles
+                (closes if any(map(len, bars)) else messages).append(spent)
+    return np.array(messages), np.array(closes)
+
+
+def _latency(which: int, quantile: float, what: str) -> dict[str, object]:
+    measured = live()
+    if measured is None:
+        return {"value": float("nan"), "unit": "us", "input": "recorded markets are not there"}
+    return {
+        "value": float(np.quantile(measured[which], quantile)),
+        "unit": "us",
+        "input": f"{what}, {len(measured[which]):,} of a recorded orderbook.200 session",
+    }
+
+
+@benchmark("features.message_median")
+def message_median() -> dict[str, object]:
+    return _latency(0, 0.5, "frame decoded, applied, features updated")
+
+
+@benchmark("features.message_p99")
+def message_p99() -> dict[str, object]:
+    return _latency(0, 0.99, "frame decoded, applied, features updated")
+
+
+@benchmark("features.bar_close_median")
+def bar_close_median() -> dict[str, object]:
+    return _latency(1, 0.5, "frame that closes a bar")
+
+
+@benchmark("features.bar_close_p99")
+def bar_close_p99() -> dict[str, object]:
+    return _latency(1, 0.99, "frame that closes a bar")
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
+
+
+@benchmark("features.month")
+def month() -> dict[str, object]:
+    """A synthetic day, thirty times on end at later and later times, 200 levels, bar by bar given away."""
+    day = data("synthetic")
+    assert day is not None
+    engine, peaks, bars = FeatureEngine(MINUTE, 200), [], 0
+    started = time.perf_counter()
+    for number in range(30):
+        for piece in day.chunks(1 << 19):
+            moved = {name: getattr(piece, name) for name in EventBatch.__slots__}
+            moved["time_ms"] = piece.time_ms + number * DAY
+            bars += len(engine.push(EventBatch(**moved)))
+        peaks.append(_peak_mb())
+    return {
+        "value": time.perf_counter() - started,
+        "unit": "s",
+        "input": f"30 days, 200 levels, {30 * len(day):,} events, {bars:,} bars; peak memory {peaks[0]:.0f} MB after "
+        f"the first day, {peaks[-1]:.0f} MB after the last",
+    }
