@@ -137,7 +137,7 @@ class Training(Section):
         0,
         ge=0,
         le=64,
-        description="fits of a study that run at a time; 0 means one a core; results do not depend on it",
+        description="fits that run at a time; 0 means one a core; results do not depend on it",
     )
     time_budget_s: int = Field(0, ge=0, description="stop starting trials after this long; 0 means never")
 

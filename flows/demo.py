@@ -27,8 +27,8 @@ from market.errors import ConfigError
 from settings import Settings
 
 SYMBOL = "SYNUSDT"
-#: Strength of the planted signal, as `purplesky exchange --signal` takes it. At 1.0 an honest gate needs about three times
-#: the bars that a minute and a half can hold; at 2.0 the demo's bars are enough.
+#: Strength of the planted signal, as `purplesky exchange --signal` takes it. At 1.0 an honest gate needs about three
+#: times the bars that a minute and a half can hold; at 2.0 the demo's bars are enough.
 SIGNAL = 2.0
 
 
@@ -51,7 +51,7 @@ class Pace:
     """
 
     capture_seconds: float = 90.0
-    capture_speed: float = 900.0
+    capture_speed: float = 1200.0
     execute_speed: float = 60.0
     trials: int = 16
     decisions: int = 20
