@@ -57,21 +57,22 @@ def arrow_schema(stream: str, metadata: dict[str, str]) -> pa.Schema:
     return pa.schema(_ARROW[stream], metadata={"purplesky.schema": str(SCHEMA), **metadata})
 
 
-def encode_parquet(table: pa.Table) -> bytes:
-    """A table as the bytes of a Parquet file."""
-    names = table.column_names
+def writer_options(names: list[str]) -> dict[str, Any]:
+    """How columns are compressed and encoded."""
     encodings = {name: "DELTA_BINARY_PACKED" for name in names if name in _DELTA}
     encodings |= {name: "BYTE_STREAM_SPLIT" for name in names if name in _SPLIT}
+    return {
+        "compression": "zstd",
+        "compression_level": 3,
+        "use_dictionary": [name for name in names if name in {"side", "flags"}],
+        "column_encoding": encodings,
+    }
+
+
+def encode_parquet(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file."""
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=[name for name in names if name in {"side", "flags"}],
-        column_encoding=encodings,
-        row_group_size=1 << 18,
-    )
+    pq.write_table(table, sink, row_group_size=1 << 18, **writer_options(table.column_names))
     return bytes(sink.getvalue())
 
 
@@ -120,8 +121,41 @@ class lake_io(contextlib.AbstractContextManager[None]):
             ) from error
 
 
-def read_parquet(path: Path, stream: str, expected: StreamFile, columns: list[str] | None = None) -> pa.Table:
+def read_parquet(
+    path: Path,
+    stream: str,
+    expected: StreamFile,
+    columns: list[str] | None = None,
+    *,
+    from_ordinal: int | None = None,
+) -> pa.Table:
     """Read one file of a sealed part, after checking that it is what was sealed.
+
+    With `from_ordinal`, row groups that end before that ordinal are left out.
+
+    Raises
+    ------
+    LakeError
+        The file is missing, truncated, changed or has other columns.
+    """
+    file = open_parquet(path, stream, expected)
+    try:
+        if from_ordinal is None:
+            return file.read(columns)
+        place = file.schema_arrow.get_field_index("ordinal")
+        groups = [
+            n
+            for n in range(file.num_row_groups)
+            if file.metadata.row_group(n).column(place).statistics is None
+            or file.metadata.row_group(n).column(place).statistics.max >= from_ordinal
+        ]
+        return file.read_row_groups(groups, columns)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, f"not Parquet: {error}") from error
+
+
+def open_parquet(path: Path, stream: str, expected: StreamFile) -> pq.ParquetFile:
+    """Open one file of a sealed part, after checking that it is what was sealed.
 
     Raises
     ------
@@ -140,12 +174,11 @@ def read_parquet(path: Path, stream: str, expected: StreamFile, columns: list[st
         file = pq.ParquetFile(pa.BufferReader(data))
         if not file.schema_arrow.equals(arrow_schema(stream, {}), check_metadata=False):
             raise damaged(path, "its columns are not those of this lake schema")
-        table = file.read(columns)
     except (pa.ArrowException, OSError) as error:
         raise damaged(path, f"not Parquet: {error}") from error
-    if len(table) != expected.rows:
-        raise damaged(path, f"{len(table)} rows instead of {expected.rows}")
-    return table
+    if file.metadata.num_rows != expected.rows:
+        raise damaged(path, f"{file.metadata.num_rows} rows instead of {expected.rows}")
+    return file
 
 
 def damaged(path: Path, what: str) -> LakeError:

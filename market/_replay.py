@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from market._parts import BOOK_STREAM, TRADE_STREAM, read_parquet
+from market._parts import BOOK_STREAM, TRADE_STREAM, damaged, open_parquet, read_parquet
 from market.events import BOOK, FIRST, GAP, TRADE, EventBatch
 from market.manifest import Gap, Manifest
 from market.sequence import SESSION_START
@@ -44,21 +46,53 @@ def with_missing_parts(manifests: Sequence[Manifest]) -> list[tuple[Manifest, li
 
 
 def read_events(root: Path, manifest: Manifest, gaps: Sequence[Gap]) -> EventBatch:
-    """All events of one part in capture order.
+    """All events of one part in capture order; :func:`iter_events` holds less at a time.
 
     Raises
     ------
     LakeError
         A file of the part is damaged.
     """
-    parts = [_gap_rows(gaps)]
-    for stream, kind in ((BOOK_STREAM, BOOK), (TRADE_STREAM, TRADE)):
-        if stream in manifest.files:
-            path = part_path(root, stream, manifest)
-            columns = [*_EVENT_COLUMNS, "side", "flags"] if kind == BOOK else [*_EVENT_COLUMNS, "side"]
-            parts.append(_rows(read_parquet(path, stream, manifest.files[stream], columns), kind))
+    return EventBatch.concat(iter_events(root, manifest, gaps))
+
+
+def iter_events(root: Path, manifest: Manifest, gaps: Sequence[Gap]) -> Iterator[EventBatch]:
+    """All events of one part in capture order, a row group of the book at a time.
+
+    Raises
+    ------
+    LakeError
+        A file of the part is damaged.
+    """
+    others = _gap_rows(gaps)
+    if TRADE_STREAM in manifest.files:
+        path = part_path(root, TRADE_STREAM, manifest)
+        table = read_parquet(path, TRADE_STREAM, manifest.files[TRADE_STREAM], [*_EVENT_COLUMNS, "side"])
+        others = _in_order([others, _rows(table, TRADE)])
+    path = part_path(root, BOOK_STREAM, manifest)
+    file = open_parquet(path, BOOK_STREAM, manifest.files[BOOK_STREAM])
+    done = 0
+    for group in range(file.num_row_groups):
+        book = _rows(_read_group(file, group, path), BOOK)
+        if not len(book):
+            continue
+        due = done + int(np.searchsorted(others.ordinal[done:], book.ordinal[-1], side="right"))
+        yield _in_order([others[done:due], book])
+        done = due
+    if done < len(others):
+        yield others[done:]
+
+
+def _read_group(file: pq.ParquetFile, group: int, path: Path) -> pa.Table:
+    try:
+        return file.read_row_group(group, [*_EVENT_COLUMNS, "side", "flags"])
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, f"not Parquet: {error}") from error
+
+
+def _in_order(parts: Sequence[EventBatch]) -> EventBatch:
+    """Capture order; every frame is of one stream and a gap stands before the rows of its ordinal: a stable sort."""
     events = EventBatch.concat(parts)
-    # Every frame is of one stream, and a gap stands before the rows of its ordinal: a stable sort restores the order.
     order = np.argsort(events.ordinal, kind="stable")
     return EventBatch(**{name: getattr(events, name)[order] for name in EventBatch.__slots__})
 
@@ -90,7 +124,7 @@ def within(events: EventBatch, start_ms: int | None, end_ms: int | None) -> Even
 
 
 def suspect_windows(root: Path, manifests: Sequence[Manifest], stall_ms: int) -> list[SuspectWindow]:
-    """The holes of a symbol: gaps up to the next snapshot, and silences of the book longer than `stall_ms`.
+    """The holes of a symbol: gaps up to the next snapshot, doubts, and silences of the book beyond `stall_ms`.
 
     The beginning of the first session is none: nothing was lost before it.
     """
@@ -99,18 +133,24 @@ def suspect_windows(root: Path, manifests: Sequence[Manifest], stall_ms: int) ->
     ordinals = [snapshot.ordinal for snapshot in snapshots]
     end_ms = max((manifest.times_ms[1] for manifest in manifests), default=0)
     windows: list[SuspectWindow] = []
-    last_ms: int | None = None
-    for manifest, gaps in parts:
+    # Parts as they were sealed: in a merged one, a session may begin in the middle.
+    origins = [one for manifest in manifests for one in (manifest.merged or [manifest])]
+    begins = [int(one.part.rstrip("c")) for one in origins]
+    ends = list(accumulate((one.times_ms[1] for one in origins), max))
+    for _, gaps in parts:
         for gap in gaps:
             start_ms = gap.time_ms
             if gap.cause == SESSION_START:
-                if last_ms is None:
+                before = int(np.searchsorted(begins, gap.ordinal))
+                if before == 0:
                     continue
-                start_ms = min(start_ms, last_ms)
+                start_ms = min(start_ms, ends[before - 1])
             index = int(np.searchsorted(ordinals, gap.ordinal))
             until_ms = snapshots[index].time_ms if index < len(snapshots) else end_ms
             windows.append(SuspectWindow(start_ms, max(start_ms, until_ms), gap.cause))
-        last_ms = max(last_ms or 0, manifest.times_ms[1])
+    windows += [
+        SuspectWindow(doubt.start_ms, doubt.end_ms, doubt.cause) for manifest in manifests for doubt in manifest.doubts
+    ]
     windows += _stalls(root, parts, stall_ms)
     return sorted(windows, key=lambda window: (window.start_ms, window.end_ms))
 

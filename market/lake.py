@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from market._parts import BOOK_STREAM, STREAMS, TRADE_STREAM, damaged, publish, stage
-from market._replay import SuspectWindow, read_events, suspect_windows, with_missing_parts, within
+from market._replay import SuspectWindow, iter_events, suspect_windows, with_missing_parts, within
 from market.errors import AlreadyRunningError, EmptyLakeError, LakeError, UnknownSymbolError
 from market.events import EventBatch
 from market.instruments import Instrument
@@ -207,7 +207,8 @@ class Lake:
         self, parts: list[tuple[Manifest, list[Gap]]], start_ms: int | None, end_ms: int | None, chunk_rows: int
     ) -> Iterator[EventBatch]:
         for manifest, gaps in parts:
-            yield from within(read_events(self.root, manifest, gaps), start_ms, end_ms).chunks(chunk_rows)
+            for events in iter_events(self.root, manifest, gaps):
+                yield from within(events, start_ms, end_ms).chunks(chunk_rows)
 
     def _snapshot_before(self, symbol: str, start_ms: int) -> int:
         times = [snap.time_ms for manifest in self.manifests(symbol) for snap in manifest.snapshots]
@@ -290,7 +291,7 @@ class Lake:
     def sealed(self, symbol: str) -> list[Manifest]:
         """Manifests of all parts of a symbol that may be trusted, in capture order; empty if there are none."""
         folder = self.root / BOOK_STREAM / f"symbol={symbol}"
-        found = sorted(map(read_manifest, folder.glob("date=*/_*.json")), key=lambda manifest: manifest.part)
+        found = sorted(_manifests(folder), key=lambda manifest: manifest.part)
         merged = {one.part for manifest in found for one in manifest.merged}
         found = [manifest for manifest in found if manifest.part not in merged]
         for manifest in found:
@@ -318,6 +319,18 @@ class Lake:
             f"the lake {self.root} has no {symbol} (it has: {', '.join(known)})",
             advice=f"Check the symbol's spelling, or record it with `purplesky capture --symbol {symbol}`",
         )
+
+
+def _manifests(folder: Path) -> list[Manifest]:
+    """All manifests below a folder; one that a compaction removes meanwhile is none."""
+    found = []
+    for path in folder.glob("date=*/_*.json"):
+        try:
+            found.append(read_manifest(path))
+        except LakeError:
+            if path.exists():
+                raise
+    return found
 
 
 def origins(
