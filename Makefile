@@ -51,5 +51,5 @@ lock: $(STAMP) ## resolve pyproject.toml again, keeping the locked versions wher
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o locks/executor.txt
 
 clean: ## remove the environment and caches; data/ and mlruns/ stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .numba_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

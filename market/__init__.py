@@ -22,8 +22,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from market import _kernel_cache
 from market.events import EventBatch
 from market.instruments import Instrument, pick, read_instruments
+
+_kernel_cache.choose()
 
 if TYPE_CHECKING:
     from market._replay import SuspectWindow
