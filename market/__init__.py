@@ -11,8 +11,10 @@ events
 live
     :class:`PublicFeed` gives raw frames, :class:`SessionAssembler` turns them into events; :class:`Recorder` does both
     into the lake.
+    :func:`run_daemon` runs a recorder under systemd or at a terminal.
 lake
-    :class:`Lake`, :class:`SuspectWindow`, :func:`import_archives`.
+    :class:`Lake`, :class:`SuspectWindow`, :func:`import_archives`; :func:`book_at` and :func:`coverage` tell what is
+    in it, :func:`compact` and :func:`retain` keep it small.
 rules
     :class:`Instrument`, :func:`fetch_instruments`, :func:`read_instruments`.
 """
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
     from market._replay import SuspectWindow
     from market.archives import ImportReport, import_archives
     from market.assembler import Assembled, SessionAssembler
+    from market.compaction import Compacted, Retention, compact, retain
+    from market.daemon import run_daemon
     from market.feed import Disconnected, Frame, PublicFeed, topics_for
+    from market.history import BookAt, DayCoverage, book_at, book_text, coverage, coverage_text, parse_time
     from market.lake import Lake
     from market.recorder import Recorder, RecorderCounts
     from market.rest import fetch_instruments
@@ -41,6 +46,18 @@ if TYPE_CHECKING:
 #: Loaded on first use: whoever only needs events does not pay for aiohttp and pyarrow.
 _LAZY = {
     "Assembled": "assembler",
+    "BookAt": "history",
+    "Compacted": "compaction",
+    "DayCoverage": "history",
+    "Retention": "compaction",
+    "book_at": "history",
+    "book_text": "history",
+    "compact": "compaction",
+    "coverage": "history",
+    "coverage_text": "history",
+    "parse_time": "history",
+    "retain": "compaction",
+    "run_daemon": "daemon",
     "Disconnected": "feed",
     "Frame": "feed",
     "ImportReport": "archives",
@@ -58,6 +75,9 @@ _LAZY = {
 
 __all__ = [
     "Assembled",
+    "BookAt",
+    "Compacted",
+    "DayCoverage",
     "Disconnected",
     "EventBatch",
     "Frame",
@@ -68,12 +88,21 @@ __all__ = [
     "PublicFeed",
     "Recorder",
     "RecorderCounts",
+    "Retention",
     "SessionAssembler",
     "SuspectWindow",
+    "book_at",
+    "book_text",
+    "compact",
+    "coverage",
+    "coverage_text",
     "fetch_instruments",
     "import_archives",
+    "parse_time",
     "pick",
     "read_instruments",
+    "retain",
+    "run_daemon",
     "topics_for",
 ]
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from market._parts import BOOK_STREAM, TRADE_STREAM, damaged, open_parquet, read_parquet
 from market.events import BOOK, FIRST, GAP, TRADE, EventBatch
-from market.manifest import Gap, Manifest
+from market.manifest import Gap, Manifest, Merged
 from market.sequence import SESSION_START
 from market.writer import part_path
 
@@ -134,7 +134,9 @@ def suspect_windows(root: Path, manifests: Sequence[Manifest], stall_ms: int) ->
     end_ms = max((manifest.times_ms[1] for manifest in manifests), default=0)
     windows: list[SuspectWindow] = []
     # Parts as they were sealed: in a merged one, a session may begin in the middle.
-    origins = [one for manifest in manifests for one in (manifest.merged or [manifest])]
+    origins: list[Manifest | Merged] = []
+    for manifest in manifests:
+        origins += manifest.merged or [manifest]
     begins = [int(one.part.rstrip("c")) for one in origins]
     ends = list(accumulate((one.times_ms[1] for one in origins), max))
     for _, gaps in parts:
