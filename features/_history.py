@@ -162,23 +162,25 @@ def _roll(returns, at, window, age):  # type: ignore[no-untyped-def]
 def _integrated(flows, at, window, age, room):  # type: ignore[no-untyped-def]
     """The levels' order flows, weighted by their first principal component within the window.
 
-    `room` holds the means, the component and its image, then the covariances.
+    `room` holds the levels' differences from their means, their covariances, the component and its image.
     """
     size = raw.TOP
-    means, weights, image = room[0], room[1], room[2]
-    count = 0
+    away, covariance = room[:size], room[size : 2 * size]
+    weights, image = room[2 * size], room[2 * size + 1]
     for m in range(size):
         total, count = _known(flows[m], at, window, age)
         if 4 * count < 3 * window or count == 0:
             return np.nan
-        means[m] = total / count
+        mean = total / count
+        for back in range(window):
+            value = flows[m, at - back]
+            away[m, back] = 0.0 if math.isnan(value) else value - mean
     for m in range(size):
         for k in range(m + 1):
             both = 0.0
             for back in range(window):
-                if not math.isnan(flows[m, at - back]):
-                    both += (flows[m, at - back] - means[m]) * (flows[k, at - back] - means[k])
-            room[3 + m, k] = room[3 + k, m] = both
+                both += away[m, back] * away[k, back]
+            covariance[m, k] = covariance[k, m] = both
     for m in range(size):
         weights[m] = 1.0 / size
     for _ in range(ITERATIONS):
@@ -186,7 +188,7 @@ def _integrated(flows, at, window, age, room):  # type: ignore[no-untyped-def]
         for m in range(size):
             total = 0.0
             for k in range(size):
-                total += room[3 + m, k] * weights[k]
+                total += covariance[m, k] * weights[k]
             image[m] = total
             length += abs(total)
         if not length > 0.0:

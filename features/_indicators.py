@@ -18,7 +18,7 @@ from features import _layout as raw
 #: Slots of the rings, which is the window of the z-scores and the long window of the regimes, in bars.
 LONG = 48
 #: Rows of the working space.
-ROOM = 3 + raw.TOP
+ROOM = 2 + 2 * raw.TOP
 #: Short window of the regimes, in bars.
 SHORT = 12
 BOLLINGER = 20
@@ -279,5 +279,5 @@ def _compile(sources: str):  # type: ignore[no-untyped-def]
 
 
 #: Fill `values` [n, VALUES] and `atr` [n] for n raw bars; `short_window` and `long_window` are 4 h and 24 h in bars,
-#: `room` is working space, [ROOM, TOP].
+#: `room` is working space, [ROOM, LONG].
 run = _compile(raw.source_stamp("_layout", "_history", "_indicators"))

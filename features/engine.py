@@ -106,7 +106,7 @@ class FeatureEngine:
         self._state["event_floats"][[_layout.LAST_MOVE, _layout.LAST_LOG_MID]] = np.nan
         self._state["floats"][_indicators.PREVIOUS_CLOSE] = np.nan
         self._state["vpin"][_history.SIZE] = np.nan
-        self._room = np.zeros((_indicators.ROOM, _layout.TOP))
+        self._room = np.zeros((_indicators.ROOM, _indicators.LONG))
 
     def push(self, batch: EventBatch) -> Bars:
         """Consume events.

@@ -354,3 +354,26 @@ def test_no_events_no_bars() -> None:
     engine = FeatureEngine(MINUTE, 50)
     assert len(engine.push(EventBatch.empty())) == 0
     assert engine.push(EventBatch.empty()).values.shape == (0, len(engine.names))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    order=st.permutations([0, 1, 2]),
+    pieces=st.lists(st.integers(1, 900), min_size=3, max_size=12),
+    restart=st.integers(0, 20),
+)
+def test_symbols_do_not_know_of_each_other(order: list[int], pieces: list[int], restart: int) -> None:
+    """Any mixture of symbols, in any order, with a restart in between, is each symbol alone."""
+    streams = [random_market(seed, 250, 900, context=True) for seed in (1, 2, 3)]
+    engines = [FeatureEngine(10_000, 50) for _ in streams]
+    parts: list[list[Bars]] = [[] for _ in streams]
+    places, turn = [0, 0, 0], 0
+    while any(place < len(stream) for place, stream in zip(places, streams)):
+        symbol, rows = order[turn % 3], pieces[turn % len(pieces)] + 20
+        parts[symbol].append(engines[symbol].push(streams[symbol][places[symbol] : places[symbol] + rows]))
+        places[symbol] += rows
+        if turn == restart:
+            engines[symbol] = FeatureEngine.restore(engines[symbol].dump())
+        turn += 1
+    for symbol, stream in enumerate(streams):
+        assert Bars.concat(parts[symbol]).equals(run(stream, 10_000))
