@@ -8,6 +8,7 @@ the settings of the command.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 import click
 
 import settings as configuration
+from market.errors import PurpleSkyError
 from settings import Settings
 
 _current: ContextVar[Settings | None] = ContextVar("purplesky_settings", default=None)
@@ -35,13 +37,28 @@ _MANNERS = {
 _QUIET_CONSOLE = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL", "PREFECT_SERVER_LOGGING_LEVEL": "ERROR"}
 
 
+#: What Prefect says, as a bare RuntimeError, when there is no server to talk to.
+_NO_SERVER = re.compile(r"(ephemeral Prefect API server|Failed to reach API)")
+
+
+class OrchestrationError(PurpleSkyError):
+    """Prefect's server is not there."""
+
+
 @contextmanager
 def session(settings: Settings) -> Iterator[None]:
     """Run flows in this process with `settings`.
 
     Without ``prefect.api_url`` Prefect starts a server of its own for the run, on ``paths.data/prefect``.
+
+    Raises
+    ------
+    OrchestrationError
+        The server cannot be reached, or did not start.
     """
     home = (settings.paths.data / "prefect").resolve()
+    # Prefect does not create parents, and a server without a home starts over and over instead of failing.
+    home.mkdir(parents=True, exist_ok=True)
     url = settings.prefect.api_url
     wanted = {**_MANNERS, **_QUIET_CONSOLE, "PREFECT_HOME": str(home)}
     added = {name: value for name, value in wanted.items() if name not in os.environ}
@@ -54,7 +71,17 @@ def session(settings: Settings) -> Iterator[None]:
             stack.enter_context(temporary_settings(updates={PREFECT_API_URL: url}))
         token = _current.set(settings)
         stack.callback(_current.reset, token)
-        yield
+        try:
+            yield
+        except RuntimeError as error:
+            if not _NO_SERVER.search(str(error)):
+                raise
+            raise OrchestrationError(
+                f"no Prefect server at {url}" if url else "Prefect's own server for this run did not start",
+                advice="Start one with `purplesky ui`, or correct prefect.api_url"
+                if url
+                else f"Read the logs in {home}",
+            ) from error
 
 
 @contextmanager
