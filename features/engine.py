@@ -208,11 +208,15 @@ class FeatureEngine:
         """How many bars the batch can close at most."""
         if self.rule != BY_TIME:
             return int(np.count_nonzero(batch.kind == TRADE)) + 1
-        latest = int(np.where(batch.kind < TICKER, batch.time_ms, 0).max())
-        start = int(self._state["event_ints"][_layout.OPEN_MS])
-        if self._state["event_ints"][_layout.CLOCK] < 0:
-            first = int(batch.time_ms[np.argmax((batch.time_ms > 0) & (batch.kind < TICKER))])
-            start = first // self.timeframe_ms * self.timeframe_ms
+        ints = self._state["event_ints"]
+        start = int(ints[_layout.OPEN_MS])
+        latest = int(batch.time_ms.max())
+        if ints[_layout.CLOCK] < 0 or latest - start > MAX_BARS * self.timeframe_ms:
+            # Tickers and liquidations move no clock.
+            times_ms = batch.time_ms[(batch.kind < TICKER) & (batch.time_ms > 0)]
+            latest = int(times_ms.max(initial=0))
+            if ints[_layout.CLOCK] < 0 and len(times_ms):
+                start = int(times_ms[0]) // self.timeframe_ms * self.timeframe_ms
         room = max(0, (latest - start) // self.timeframe_ms)
         if room > MAX_BARS:
             raise DataError(
@@ -248,6 +252,9 @@ class FeatureEngine:
 
 def _frozen(column: NDArray[np.generic]) -> NDArray[np.generic]:
     # Columns of the lake are read-only, fresh ones are not: one kind only, or Numba compiles the kernel twice.
-    view = np.ascontiguousarray(column).view()
+    flags = column.flags
+    if not flags.writeable and flags.c_contiguous:
+        return column
+    view = column.view() if flags.c_contiguous else np.ascontiguousarray(column)
     view.flags.writeable = False
     return view
