@@ -19,6 +19,7 @@ import numpy as np
 from market._archive_files import ArchiveDay, TradeColumns, find_days, find_instrument, read_lines, read_trades
 from market._buffer import PartBuffer, SealedPart
 from market._decode import BookColumns, LineDecoder
+from market._parts import publish, stage
 from market.assembler import BookRows, GapMark, TradeRows
 from market.errors import ArchiveError, LakeError
 from market.events import BOOK, EMPTY, FIRST, LAST, SNAPSHOT, TRADE, UNKNOWN_NS, EventBatch
@@ -78,7 +79,8 @@ def import_archives(
     UnknownSymbolError
         The folder has nothing of the symbol; the message lists what there is.
     ArchiveError
-        An archive is damaged; the message names file and line.
+        An archive is damaged; the message names file and line, and a note in ``_quarantine/archives`` of the lake keeps
+        it. Days before it stay, of its own day nothing is kept.
     LakeError
         The lake already has other data of a day, or cannot be written.
     AlreadyRunningError
@@ -94,13 +96,31 @@ def import_archives(
             if _is_there(lake, symbol, day):
                 report.skipped.append(day.date)
             else:
-                parts = _DayImport(lake, instrument, day, progress).parts()
+                try:
+                    parts = _DayImport(lake, instrument, day, progress).parts()
+                except ArchiveError as error:
+                    _quarantine(lake, symbol, day, error)
+                    raise
                 lake.note_rules(instrument, parts[0].manifest.ordinals[0])
                 write_parts(lake.root, parts)
                 _count(report, day, parts)
     finally:
         lock.release()
     return report
+
+
+def _quarantine(lake: Lake, symbol: str, day: ArchiveDay, error: ArchiveError) -> None:
+    """Leave word in the lake of what is wrong with an archive, and in which line; the archive itself is not ours."""
+    note = {
+        "symbol": symbol,
+        "date": day.date,
+        "error": error.message,
+        "advice": error.advice,
+        "archives": day.hashes(),
+    }
+    path = lake.root / "_quarantine" / "archives" / symbol / f"{day.date}.json"
+    stage(path, msgspec.json.format(msgspec.json.encode(note)))
+    publish(path)
 
 
 def _count(report: ImportReport, day: ArchiveDay, parts: Sequence[SealedPart]) -> None:

@@ -213,7 +213,7 @@ def wait_for_run(settings: Settings, deployment: dict[str, Any], state: str, sec
 
 def test_deployments_and_a_cron_run_appear(installation: Settings, deployments: dict[str, dict[str, Any]]) -> None:
     """A joint resolution of Prefect and SQLAlchemy can look whole and never schedule a run: wait for one."""
-    assert set(deployments) == {"nightly", "capture", "import", "validate", "train"}
+    assert set(deployments) == {"nightly", "capture", "compact", "import", "validate", "train"}
     for row in deployments.values():
         assert row["work_pool_name"] == "purplesky"
         assert row["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
