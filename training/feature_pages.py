@@ -12,7 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from features import FEATURES, Bars, FeatureSpec
+from features import FEATURES, Bars, FeatureSpec, FeatureStore, feature_names
+from market.days import lake_days
+from market.lake import Lake
+from settings import Settings, timeframe_ms
 from training._style import STYLE
 from training.charts import chart, layer
 
@@ -138,6 +141,27 @@ def write_feature_pages(
     index = folder / "index.html"
     index.write_text(_document(f"Features · {title}", _index(title, bars, facts)), encoding="utf-8")
     return index
+
+
+def pages_of_lake(settings: Settings, symbol: str, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Write the pages of all that the lake holds of a symbol, below the reports' folder; returns the index.
+
+    Raises
+    ------
+    LakeError
+        The lake has no data of the symbol, or it is damaged.
+    """
+    timeframe, market = settings.training.timeframe, settings.market
+    bars = FeatureStore(settings.paths.features).by_day(
+        lake_days(Lake(settings.paths.lake), symbol),
+        symbol,
+        timeframe_ms(timeframe),
+        market.ob_levels,
+        market.stall_ms,
+    )
+    folder = settings.paths.reports / symbol / "features"
+    names = feature_names(market.ob_levels)
+    return write_feature_pages(bars, names, folder, title=f"{symbol} {timeframe}", progress=progress)
 
 
 def _facts(name: str, values: Floats, bars: Bars, returns: Floats) -> FeatureFacts:
