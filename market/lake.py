@@ -35,10 +35,10 @@ class Lake:
     """The lake in a folder.
 
     Layout: ``root/<stream>/symbol=<S>/date=<UTC day>/<part>.parquet`` with streams ``book``, ``trades``, ``tickers``,
-    ``liquidations`` and ``checkpoints`` (the whole book at the start of a part); the manifest ``_<part>.json`` of a part
-    lies beside its book file. A part is in the lake once its manifest is, and every file is checked against the
-    manifest's SHA-256 before it is used. A row lies in the folder of the day of the running maximum of exchange time, so
-    a late trade may lie in the day after its own.
+    ``liquidations`` and ``checkpoints`` (the whole book at the start of a part); the manifest ``_<part>.json`` of a
+    part lies beside its book file. A part is in the lake once its manifest is, and every file is checked against the
+    manifest's SHA-256 before it is used. A row lies in the folder of the day of the running maximum of exchange time,
+    so a late trade may lie in the day after its own.
 
     Row order: within a file rows stand in capture order, ``ordinal`` never falls, and files sort by name as their rows
     do. ``ordinal`` is one order over all streams of a symbol; rows of one frame share it.
