@@ -85,40 +85,53 @@ def import_(context: click.Context, folder: Path, symbol: str) -> None:
     "--seconds", type=click.FloatRange(min=1), help="A bounded session, as a Prefect flow. [default: for ever]"
 )
 @click.option("--ob-levels", type=int, help="Levels of the order-book topic.")
+@click.option("--metrics-port", type=click.IntRange(1, 65_535), help="Prometheus metrics of the daemon, on loopback.")
+@click.option(
+    "--take-over",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Wait this long (s) for another recorder to hand over.",
+)
 @click.pass_context
-def capture(context: click.Context, symbols: str | None, seconds: float | None, ob_levels: int | None) -> None:
+def capture(
+    context: click.Context,
+    symbols: str | None,
+    seconds: float | None,
+    ob_levels: int | None,
+    metrics_port: int | None,
+    take_over: float,
+) -> None:
     """Record order book, trades and tickers into the lake."""
     names = tuple(symbols.split(",")) if symbols else None
     settings = _settings(context, market={"symbols": names, "ob_levels": ob_levels})
     if seconds is None:
-        _record(settings)
+        _record(settings, metrics_port, take_over)
     else:
         _pipeline("flows").run_capture(settings, settings.market.symbols, seconds)
 
 
-def _record(settings: Settings) -> None:
+def _record(settings: Settings, metrics_port: int | None, take_over: float) -> None:
     """The recorder as a plain daemon: SIGTERM drains and seals."""
-    import asyncio
+    from market import Lake, Recorder, fetch_instruments, run_daemon
 
-    from market import Lake, Recorder, RecorderCounts, fetch_instruments
-
-    def tell(counts: RecorderCounts) -> None:
-        line = f"{counts.level_changes:,} level changes, {counts.trades:,} trades, {counts.gaps} gaps"
-        click.echo(f"\r{line:<90}" if sys.stdout.isatty() else line, nl=not sys.stdout.isatty())
-
-    market = settings.market
-    recorder = Recorder(
-        Lake(settings.paths.lake),
-        settings.venue.public_url,
-        fetch_instruments(settings.venue.rest_url, market.symbols),
-        market.symbols,
-        market.ob_levels,
-        part_seconds=market.part_seconds,
-        idle_seconds=market.idle_seconds,
-        progress=tell,
+    market, venue = settings.market, settings.venue
+    rules = fetch_instruments(venue.rest_url, market.symbols)
+    run_daemon(
+        lambda tell: Recorder(
+            Lake(settings.paths.lake),
+            venue.public_url,
+            rules,
+            market.symbols,
+            market.ob_levels,
+            part_seconds=market.part_seconds,
+            idle_seconds=market.idle_seconds,
+            rest_url=venue.rest_url,
+            take_over=take_over,
+            progress=tell,
+        ),
+        tell=click.echo,
+        metrics_port=metrics_port,
     )
-    counts = asyncio.run(recorder.run(handle_signals=True))
-    click.echo(f"\nsealed: {counts.level_changes:,} level changes, {counts.trades:,} trades")
 
 
 @cli.command()
@@ -250,38 +263,55 @@ def exchange(synthetic: bool, seed: int, signal: float, speed: float, port: int)
 @click.pass_context
 def lake(context: click.Context) -> None:
     """List what the lake holds: days, rows and holes."""
-    from market import Lake
+    from market import Lake, coverage_text
 
     settings = _settings(context)
     store = Lake(settings.paths.lake)
-    symbols = store.symbols()
-    if not symbols:
+    if not (symbols := store.symbols()):
         raise EmptyLakeError(f"the lake {store.root} is empty", advice="Run `purplesky capture` or `purplesky import`")
-    click.echo(f"{'symbol':<14}{'day':<12}{'level changes':>14}{'trades':>10}{'holes':>8}{'MB':>9}")
-    for symbol in symbols:
-        parts = store.manifests(symbol)
-        for day in sorted({part.date for part in parts}):
-            todays = [part for part in parts if part.date == day]
-            levels, trades = sum(part.level_changes for part in todays), sum(part.trades for part in todays)
-            size = sum(file.bytes for part in todays for file in part.files.values()) / 1e6
-            holes = sum(len(part.gaps) for part in todays)
-            click.echo(f"{symbol:<14}{day:<12}{levels:>14,}{trades:>10,}{holes:>8,}{size:>9.1f}")
-        for window in store.suspect_windows(symbol, stall_ms=settings.market.stall_ms):
-            click.echo(f"  suspect {window.cause}: {_utc(window.start_ms)} to {_utc(window.end_ms)}")
-
-
-def _utc(time_ms: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    click.echo(coverage_text(store, symbols, settings.market.stall_ms))
 
 
 @cli.command()
-def features() -> None:
-    """Print the feature catalogue."""
-    from features import catalogue_markdown
+@_symbol
+@click.option("--at", required=True, help="UTC, like 2026-01-05T12:00:00.")
+@click.option("--levels", type=click.IntRange(min=1), default=10, show_default=True)
+@click.pass_context
+def book(context: click.Context, symbol: str, at: str, levels: int) -> None:
+    """Print the order book at an instant."""
+    from market import Lake, book_at, book_text, parse_time
 
-    click.echo(catalogue_markdown())
+    store = Lake(_settings(context).paths.lake)
+    click.echo(book_text(book_at(store, symbol, parse_time(at)), store.instrument(symbol), levels))
+
+
+@cli.command()
+@click.option("--symbol", help="Write a page for every feature of this contract's data instead.")
+@_timeframe
+@click.pass_context
+def features(context: click.Context, symbol: str | None, timeframe: str | None) -> None:
+    """Print the feature catalogue, or write a page for every feature."""
+    if symbol is None:
+        from features import catalogue_markdown
+
+        click.echo(catalogue_markdown(), nl=False)
+        return
+    settings = _settings(context, training={"timeframe": timeframe})
+    click.echo(_pipeline("training.feature_pages").pages_of_lake(settings, symbol))
+
+
+@cli.command("check-lookahead")
+@click.option("--symbol", help="Contract in the lake. [default: eight hours of the synthetic market]")
+@_timeframe
+@click.option("--cuts", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.pass_context
+def check_lookahead(context: click.Context, symbol: str | None, timeframe: str | None, cuts: int, seed: int) -> None:
+    """Recompute features and labels on truncated data; exit 1 if anything looks ahead."""
+    settings = _settings(context, training={"timeframe": timeframe})
+    checked = _pipeline("training.lookahead").check(settings, symbol, cuts=cuts, seed=seed)
+    click.echo(checked.text())
+    raise SystemExit(0 if checked.passed else 1)
 
 
 @cli.command()
@@ -351,8 +381,6 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     try:
         cli.main(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        raise SystemExit(stop.exit_code) from None
     except click.ClickException as error:
         error.show()
         raise SystemExit(2) from None

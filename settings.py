@@ -104,7 +104,7 @@ class Market(Section):
     """What is recorded."""
 
     symbols: tuple[Symbol, ...] = ("BTCUSDT",)
-    ob_levels: Literal[50, 200, 500, 1000] = Field(200, description="levels of the order-book topic")
+    ob_levels: Literal[50, 200, 1000] = Field(200, description="levels of the order-book topic")
     stall_ms: int = Field(60_000, ge=1_000, description="silence of the book that makes a suspect window, ms")
     part_seconds: int = Field(300, ge=1, description="a lake part is sealed at least this often")
     idle_seconds: float = Field(10.0, gt=0, description="no data for this long means a dead connection")

@@ -279,11 +279,7 @@ def _members(findings: Findings) -> str:
 def _data(findings: Findings) -> str:
     settings, sample = findings.settings, findings.sample
     rules, costs = settings.training, settings.costs
-    left_out = (
-        ", ".join(f"{name} ({_share(share)} missing)" for name, share in sample.left_out.items())
-        if sample.left_out
-        else "none"
-    )
+    left_out = ", ".join(f"{name} ({why})" for name, why in sample.left_out.items()) if sample.left_out else "none"
     rows = [
         (
             "Bars",
@@ -297,7 +293,7 @@ def _data(findings: Findings) -> str:
             f"label, embargo of {rules.embargo_bars} bars on top",
         ),
         ("Trials", f"{findings.study.trials}, seed {rules.seed}"),
-        ("Features", f"{len(sample.kept)} used; left out for being missing too often: {left_out}"),
+        ("Features", f"{len(sample.kept)} used; left out: {left_out}"),
         (
             "Costs",
             f"maker {100 * float(costs.maker_fee):g} %, taker {100 * float(costs.taker_fee):g} %, order latency "

@@ -12,8 +12,11 @@ from features import Bars
 from market.errors import NotEnoughDataError
 from training.outcomes import tradable
 
+_DAY_MS = 86_400_000
 #: A feature that is missing in more than this share of the development rows is left out of the models.
 MOST_MISSING = 0.2
+#: Days of development data below which a cycle cannot be told from a trend: a clock seen twice is an index of the rows.
+CYCLES_DAYS = {"day_": 5, "week_": 28}
 #: Rows below which a cross-validation block, or the hold-out, says nothing.
 SMALLEST_BLOCK = 20
 
@@ -33,14 +36,14 @@ class Sample:
     kept
         Columns of the features that the models use.
     left_out
-        Names of the others, with the share of development rows in which each is missing.
+        Names of the others, and why.
     """
 
     development: Bars
     holdout: Bars
     cut_ms: int
     kept: NDArray[np.int64]
-    left_out: dict[str, float]
+    left_out: dict[str, str]
 
 
 def draw_sample(bars: Bars, names: Sequence[str], *, holdout_share: float, min_bars: int, groups: int) -> Sample:
@@ -83,11 +86,24 @@ def draw_sample(bars: Bars, names: Sequence[str], *, holdout_share: float, min_b
             f"{SMALLEST_BLOCK} and {SMALLEST_BLOCK} are needed",
             advice="Capture or import more data, or take a shorter timeframe",
         )
-    missing = np.isnan(development.values).mean(axis=0)
-    kept = np.flatnonzero(missing <= MOST_MISSING)
+    left_out = _left_out(development, names)
+    kept = np.array([column for column, name in enumerate(names) if name not in left_out], np.int64)
     if not len(kept):
         raise NotEnoughDataError(
             "every feature is missing in more than a fifth of the bars", advice="Capture or import longer runs of data"
         )
-    left_out = {names[column]: float(missing[column]) for column in np.flatnonzero(missing > MOST_MISSING).tolist()}
     return Sample(development, holdout, int(bars.open_ms[cut]), kept, left_out)
+
+
+def _left_out(development: Bars, names: Sequence[str]) -> dict[str, str]:
+    """Names of the features that the models do not use, and why."""
+    missing = np.isnan(development.values).mean(axis=0)
+    days = (development.close_ms[-1] - development.open_ms[0]) / _DAY_MS
+    reasons = {}
+    for column, name in enumerate(names):
+        needed = next((need for prefix, need in CYCLES_DAYS.items() if name.startswith(prefix)), 0)
+        if missing[column] > MOST_MISSING:
+            reasons[name] = f"{100 * missing[column]:.0f} % missing"
+        elif days < needed:
+            reasons[name] = f"needs {needed} days of data"
+    return reasons

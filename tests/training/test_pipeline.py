@@ -58,7 +58,9 @@ def test_the_bundle_is_whole_and_says_what_it_is(planted: tuple[TrainingResult, 
     assert manifest.profile is not None
     assert set(manifest.profile.missing) == set(council.engine_features)
     # A day is too short for the 24-hour distance: it is left out, and said so.
-    assert "vwap_distance_24h" in manifest.statistics["left_out"]
+    assert "missing" in manifest.statistics["left_out"]["vwap_distance_24h"]
+    # On less than a day the time of day tells the rows apart, not the market.
+    assert manifest.statistics["left_out"]["day_sin"] == "needs 5 days of data"
     assert not set(manifest.statistics["left_out"]) & set(council.features)
 
 
