@@ -147,6 +147,12 @@ class Gate(Section):
 
     min_dsr: float = Field(0.95, gt=0, lt=1, description="deflated Sharpe ratio, a probability")
     max_pbo: float = Field(0.5, gt=0, lt=1, description="probability of backtest overfitting")
+    max_loss_probability: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="or, where all configurations earn: how often the best of one half lost on the other",
+    )
     min_holdout_trades: int = Field(10, ge=0)
     min_holdout_return: float = Field(0.0, description="net return of the council on the hold-out must exceed this")
     min_path_share: float = Field(0.8, ge=0, le=1, description="share of CPCV paths with a positive net return")

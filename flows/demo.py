@@ -140,7 +140,7 @@ def _configure(folder: Path, *, port: int, seed: int, pace: Pace) -> Settings:
             "speed": pace.execute_speed,
         },
         market={"symbols": (SYMBOL,), "part_seconds": 30},
-        training={"timeframe": "1m", "trials": pace.trials, "seed": seed, "members": 3},
+        training={"timeframe": "1m", "trials": pace.trials, "seed": seed, "members": 3, "holdout_share": 0.25},
         executor={"timeframe": "1m"},
     )
     file = folder / "purplesky.toml"

@@ -133,6 +133,7 @@ def _development_figures(
         "kurtosis": kurtosis,
         "min_track_bars": statistics.min_track_record(ratio, skew, kurtosis, benchmark=hurdle),
         "pbo": statistics.backtest_overfitting(returns),
+        "loss_probability": statistics.loss_probability(returns),
         "paths": float(len(paths)),
         "paths_positive": float((totals > 0).mean()),
         "path_return_mean": float(totals.mean()),
@@ -174,9 +175,12 @@ def _development_reasons(rules: Gate, figures: dict[str, float], tried: int) -> 
         ),
         Reason(
             "pbo",
-            figures["pbo"] <= rules.max_pbo,
+            # Where all configurations earn, it is chance which of them ranks above the middle, and picking wrongly
+            # costs nothing: then it is enough that what was picked hardly ever lost.
+            figures["pbo"] <= rules.max_pbo or figures["loss_probability"] <= rules.max_loss_probability,
             f"In {_share(figures['pbo'])} of the ways to halve the data, what was best on one half was at or below the "
-            f"middle on the other; at most {_share(rules.max_pbo)} is allowed.",
+            f"middle on the other, and in {_share(figures['loss_probability'])} it lost money there; at most "
+            f"{_share(rules.max_pbo)} of the one or {_share(rules.max_loss_probability)} of the other is allowed.",
         ),
         Reason(
             "paths",

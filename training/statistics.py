@@ -175,6 +175,40 @@ def backtest_overfitting(returns: ArrayLike, blocks: int = 16) -> float:
     float
         NaN with fewer than two trials or too few rows.
     """
+    halves = _halves(returns, blocks)
+    if halves is None:
+        return math.nan
+    picked, outside = halves
+    below = (outside < picked).sum(axis=1)
+    ties = (outside == picked).sum(axis=1)
+    rank = below + (ties + 1) / 2.0
+    return float(np.mean(rank / (outside.shape[1] + 1) <= 0.5))
+
+
+def loss_probability(returns: ArrayLike, blocks: int = 16) -> float:
+    """Probability of loss out of sample, from the same halves as :func:`backtest_overfitting` [3]_.
+
+    The share of choices in which the column that is best on one half lost money on the other. Where every column earns,
+    ranks among them are a matter of chance and the probability of overfitting is near one half; this one is near 0.
+
+    Parameters
+    ----------
+    returns : float64[T, N]
+        One column a trial, one row an observation.
+    blocks
+        Even. It is lowered where there are fewer than four rows a block.
+
+    Returns
+    -------
+    float
+        NaN with fewer than two trials or too few rows.
+    """
+    halves = _halves(returns, blocks)
+    return math.nan if halves is None else float(np.mean(halves[0] < 0.0))
+
+
+def _halves(returns: ArrayLike, blocks: int) -> tuple[Floats, Floats] | None:
+    """For every choice of half of the blocks: Sharpe ratio on the other half of the best column, and of all columns."""
     matrix = np.asarray(returns, np.float64)
     if matrix.ndim != 2 or not np.isfinite(matrix).all():
         raise ValueError("returns must be two-dimensional and finite")
@@ -183,7 +217,7 @@ def backtest_overfitting(returns: ArrayLike, blocks: int = 16) -> float:
     rows, count = matrix.shape
     blocks = min(blocks, rows // 4 // 2 * 2)
     if count < 2 or blocks < 2:
-        return math.nan
+        return None
     pieces = np.array_split(matrix, blocks)
     sizes = np.array([len(piece) for piece in pieces], np.float64)
     sums = np.array([piece.sum(axis=0) for piece in pieces])
@@ -194,11 +228,7 @@ def backtest_overfitting(returns: ArrayLike, blocks: int = 16) -> float:
     inside = _block_sharpe(chosen, sizes, sums, squares)
     outside = _block_sharpe(1.0 - chosen, sizes, sums, squares)
     best = inside.argmax(axis=1)
-    picked = outside[np.arange(len(best)), best][:, None]
-    below = (outside < picked).sum(axis=1)
-    ties = (outside == picked).sum(axis=1)
-    rank = below + (ties + 1) / 2.0
-    return float(np.mean(rank / (count + 1) <= 0.5))
+    return outside[np.arange(len(best)), best][:, None], outside
 
 
 def _block_sharpe(chosen: Floats, sizes: Floats, sums: Floats, squares: Floats) -> Floats:

@@ -33,7 +33,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingResult, P
     own = configuration.override(
         Settings(),
         paths={"data": folder / "data"},
-        training={"timeframe": "1m", "trials": 8, "members": 3, "seed": 5},
+        training={"timeframe": "1m", "trials": 8, "members": 3, "seed": 5, "holdout_share": 0.25},
     )
     return make_market(21, 3.0, MINUTES).train(own, folder / "out"), folder
 
