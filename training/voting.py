@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from council.voting import _tally
+from council import count_votes
 
 
 def votes(margins: NDArray[np.float64], needed: int) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
@@ -24,10 +24,7 @@ def votes(margins: NDArray[np.float64], needed: int) -> tuple[NDArray[np.int8], 
         +1, -1, or 0 for no trade.
     member_side : int8[n, members]
     """
-    count, members, _ = margins.shape
-    side, confidence = np.empty(count, np.int8), np.empty(count, np.float64)
-    member_side = np.empty((count, members), np.int8)
-    _tally(np.ascontiguousarray(margins), np.zeros((members, 2)), needed, side, confidence, member_side)
+    side, _, member_side = count_votes(margins, np.zeros((margins.shape[1], 2)), needed)
     return side, member_side
 
 
