@@ -18,7 +18,7 @@ from executor.session import Echo, Session
 from executor.status import folder_of, write_status
 from market.assembler import Assembled
 from market.errors import ExecutorError
-from market.feed import Disconnected, Frame, PublicFeed, topics_for
+from market.feed import Disconnected, Frame, PublicFeed, liquidation_topics, topics_for
 from settings import Settings
 
 #: Frames that may wait; beyond, the venue has to.
@@ -249,7 +249,14 @@ class _Daemon:
         settings, session = self._settings, self._session
         topics = topics_for([session.view.symbol], settings.market.ob_levels)
         queue: asyncio.Queue[Frame | Disconnected] = asyncio.Queue(_QUEUE)
-        async with PublicFeed(settings.venue.public_url, topics, idle_seconds=settings.market.idle_seconds) as feed:
+        feed = PublicFeed(
+            settings.venue.public_url,
+            topics,
+            idle_seconds=settings.market.idle_seconds,
+            # The lake has them, so the features that a council was trained on do.
+            optional=liquidation_topics([session.view.symbol]),
+        )
+        async with feed:
             reader = asyncio.create_task(_read(feed, queue))
             try:
                 while not self._is_over():

@@ -50,7 +50,7 @@ class Pace:
         The executor is stopped after this long in any case.
     """
 
-    capture_seconds: float = 90.0
+    capture_seconds: float = 80.0
     capture_speed: float = 1200.0
     execute_speed: float = 60.0
     trials: int = 16
@@ -222,7 +222,7 @@ def _execute(config: Path, folder: Path, pace: Pace, port: int, echo: Callable[[
         while executor.process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.5)
             shown = _follow(log, shown, echo)
-            if not listening and (folder / "executor" / "dry-run" / SYMBOL / "status.json").exists():
+            if not listening and _listens(folder / "executor" / "dry-run" / SYMBOL / "status.json"):
                 listening = True
                 _set_speed(port, pace.execute_speed)
         executor.wait(1)
@@ -231,6 +231,11 @@ def _execute(config: Path, folder: Path, pace: Pace, port: int, echo: Callable[[
             executor.check()
     summary: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return summary
+
+
+def _listens(status: Path) -> bool:
+    """Whether the executor has heard from the market; its status file is replaced whole, so it is never half there."""
+    return status.exists() and json.loads(status.read_text(encoding="utf-8"))["venue_ms"] > 0
 
 
 def _follow(log: Path, shown: int, echo: Callable[[str], None]) -> int:

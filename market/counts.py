@@ -9,6 +9,9 @@ from market.assembler import Assembled
 from market.events import EMPTY
 from market.records import BookRows, GapMark, LiquidationRows, TradeRows
 
+#: A venue whose clock is this far from ours does not tell the time.
+_ANOTHER_CLOCK_MS = 3_600_000
+
 
 @dataclass(slots=True)
 class RecorderCounts:
@@ -72,7 +75,9 @@ class RecorderCounts:
                 if not record.events.flags[0] & EMPTY:
                     self.level_changes += len(record.events)
                 self.clock_ms = max(self.clock_ms, time_ms)
-                self.lag_ms = int(record.events.recv_ns[0]) // 1_000_000 - time_ms
+                lag_ms = int(record.events.recv_ns[0]) // 1_000_000 - time_ms
+                # A market with a clock of its own (a fast local exchange) says nothing about how late frames are.
+                self.lag_ms = lag_ms if abs(lag_ms) < _ANOTHER_CLOCK_MS else None
             elif isinstance(record, TradeRows):
                 self.trades += len(record.events)
                 self.clock_ms = max(self.clock_ms, int(record.events.time_ms[-1]))
@@ -91,7 +96,7 @@ class RecorderCounts:
 
     def text(self) -> str:
         """One line for a person."""
-        lag = "-" if self.lag_ms is None else f"{self.lag_ms:,} ms"
+        lag = "unknown" if self.lag_ms is None else f"{self.lag_ms:,} ms"
         return (
             f"{self.frames:,} frames ({self.frames_a_second:,.0f}/s), {self.level_changes:,} level changes, "
             f"{self.trades:,} trades, lag {lag}, {self.gaps} gaps, {self.disconnects} disconnects, "
