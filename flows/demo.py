@@ -52,10 +52,10 @@ class Pace:
 
     capture_seconds: float = 80.0
     capture_speed: float = 1200.0
-    execute_speed: float = 60.0
+    execute_speed: float = 240.0
     trials: int = 16
     decisions: int = 20
-    execute_seconds: float = 75.0
+    execute_seconds: float = 90.0
 
 
 def run_demo(
