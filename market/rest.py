@@ -138,6 +138,8 @@ def _ask(rest_url: str, timeout: int, what: str, ask: Callable[[Any], _Answer]) 
         ValueError,
     ) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, requests.RequestException):
+            why = type(error).__name__  # its text repeats the address in four ways
         raise VenueUnavailable(
             f"{rest_url} gives no {what} ({why})", advice="Check that the address answers, then try again"
         ) from error
