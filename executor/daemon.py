@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from executor.status import folder_of, write_status
 from market.assembler import Assembled
 from market.errors import ExecutorError
 from market.feed import Disconnected, Frame, PublicFeed, liquidation_topics, topics_for
+from market.signals import on_signal
 from settings import Settings
 
 #: Frames that may wait; beyond, the venue has to.
@@ -199,7 +197,7 @@ class _Daemon:
 
     async def run(self) -> None:
         """Until a limit is reached, a signal comes, or the lake ends."""
-        with _signals(self._ask_to_stop):
+        with on_signal(self._ask_to_stop):
             watch = asyncio.create_task(
                 self._parts.watch.run(
                     self._settings.executor.registry_poll_s, self._session.council, self._session.tell
@@ -332,20 +330,3 @@ async def _some(queue: asyncio.Queue[Frame | Disconnected]) -> list[Frame | Disc
     while len(items) < _AT_ONCE and not queue.empty():
         items.append(queue.get_nowait())
     return items
-
-
-@contextlib.contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for an orderly end; only the main thread may listen."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    for number in numbers:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from market.assembler import Assembled, SessionAssembler
@@ -20,6 +18,7 @@ from market.handover import Newcomer, beyond, is_asked_to_end
 from market.instruments import Instrument, pick
 from market.lake import Lake
 from market.rest import RestBook, fetch_book
+from market.signals import on_signal
 from market.writer import LakeWriter
 
 __all__ = ["Recorder", "RecorderCounts"]
@@ -147,7 +146,7 @@ class Recorder:
         """
         deadline = None if seconds is None else time.monotonic() + seconds
         self.counts.started = time.monotonic()
-        with contextlib.ExitStack() as stack, _signals(self._stop) if handle_signals else contextlib.nullcontext():
+        with contextlib.ExitStack() as stack, on_signal(self._stop) if handle_signals else contextlib.nullcontext():
             tasks: list[asyncio.Task[None]] = []
             try:
                 if not self._open_or_wait(stack):
@@ -381,19 +380,3 @@ async def _until_done(works: Sequence[asyncio.Task[None]], tasks: Sequence[async
 
 def _is_over(stop: asyncio.Event | None, deadline: float | None, now: float) -> bool:
     return (stop is not None and stop.is_set()) or (deadline is not None and now >= deadline)
-
-
-@contextlib.contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    for number in numbers:
-        loop.add_signal_handler(number, stop)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

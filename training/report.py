@@ -153,7 +153,7 @@ def _figures(findings: Findings) -> str:
     interval = f"{_percent(figures['holdout_return_low'])} to {_percent(figures['holdout_return_high'])} (90 %)"
     tiles = (
         ("Deflated Sharpe", _share(figures["dsr"]), f"wanted: {_share(gate.min_dsr)} or more"),
-        ("Overfitting (PBO)", _share(figures["pbo"]), f"allowed: {_share(gate.max_pbo)} at most"),
+        ("Overfitting (PBO)", _share(figures["pbo"]), f"allowed: {_share(gate.max_pbo)}, more if hardly any lost"),
         ("Hold-out, net", _percent(figures["holdout_return"]), interval),
         ("Hold-out trades", f"{figures['holdout_trades']:.0f}", f"{_share(figures['holdout_win_rate'])} won"),
         (
