@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +21,19 @@ def recorded() -> Path:
     if not folder.is_dir():
         pytest.skip("no recorded markets at ../shared/data (or $PURPLESKY_RECORDED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium, headless, speaking to loopback only; the test skips where it is not installed."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    quiet = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update"
+    arguments = [f"--{name}" for name in (*quiet.split(), "disable-sync")]
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=chromium, args=arguments)
+        yield running
+        running.close()

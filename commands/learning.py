@@ -1,0 +1,114 @@
+"""What learns from the lake, and what promotes the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from commands._shared import pipeline, settings_of, symbol_option, timeframe_option
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command()
+@symbol_option
+@click.option("--trials", type=int, help="Trials of the study. [default: the config's]")
+@timeframe_option
+@click.option("--ob-levels", type=int, help="Levels of the book that features look at.")
+@click.option("--seed", type=int, help="Seed of the study.")
+@click.pass_context
+def train(
+    context: click.Context,
+    symbol: str,
+    trials: int | None,
+    timeframe: str | None,
+    ob_levels: int | None,
+    seed: int | None,
+) -> None:
+    """Tune, select a council, judge it at the gate, and register it; a failed verdict is registered too."""
+    settings = settings_of(
+        context,
+        training={"trials": trials, "timeframe": timeframe, "seed": seed},
+        market={"ob_levels": ob_levels},
+    )
+    pipeline("flows").run_train(settings, symbol)
+
+
+@click.command()
+@click.option("--symbol", help="Contract. [default: that of the newest version of all]")
+@timeframe_option
+@click.option("--version", type=int, help="Version number. [default: the newest]")
+@click.pass_context
+def promote(context: click.Context, symbol: str | None, timeframe: str | None, version: int | None) -> None:
+    """Put a council into Production: the executor takes it over at its next bar."""
+    from council.registry import Registry
+
+    settings = settings_of(context, training={"timeframe": timeframe})
+    registry = Registry(settings.registry_uri, settings.paths.mlruns / "artifacts")
+    if symbol:
+        name = settings.model_name(symbol, settings.training.timeframe)
+    else:
+        name = registry.newest_name(f"{settings.mlflow.model_prefix}-")
+    info = registry.promote(name, version)
+    click.echo(f"{info.name} version {info.version} is in Production")
+    if not info.gate_passed:
+        click.echo("its gate verdict is FAILED: the executor trades it in dry-run only")
+
+
+@click.command()
+@symbol_option
+@click.option("--from", "folder", type=click.Path(path_type=Path), help="Import these archives first.")
+@click.option("--capture", "seconds", type=click.FloatRange(min=1), help="Capture for this many seconds first.")
+@click.option("--trials", type=int, help="Trials of the study.")
+@timeframe_option
+@click.option("--ob-levels", type=int, help="Levels of the book.")
+@click.pass_context
+def run(
+    context: click.Context,
+    symbol: str,
+    folder: Path | None,
+    seconds: float | None,
+    trials: int | None,
+    timeframe: str | None,
+    ob_levels: int | None,
+) -> None:
+    """Import or capture, validate, train and register, in one go."""
+    settings = settings_of(
+        context, training={"trials": trials, "timeframe": timeframe}, market={"ob_levels": ob_levels}
+    )
+    pipeline("flows").run_pipeline(settings, symbol, folder=folder, capture_seconds=seconds)
+
+
+@click.command()
+@click.option("--symbol", help="Write a page for every feature of this contract's data instead.")
+@timeframe_option
+@click.pass_context
+def features(context: click.Context, symbol: str | None, timeframe: str | None) -> None:
+    """Print the feature catalogue, or write a page for every feature."""
+    if symbol is None:
+        from features import catalogue_markdown
+
+        click.echo(catalogue_markdown(), nl=False)
+        return
+    settings = settings_of(context, training={"timeframe": timeframe})
+    click.echo(pipeline("training.feature_pages").pages_of_lake(settings, symbol))
+
+
+@click.command("check-lookahead")
+@click.option("--symbol", help="Contract in the lake. [default: eight hours of the synthetic market]")
+@timeframe_option
+@click.option("--cuts", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.pass_context
+def check_lookahead(context: click.Context, symbol: str | None, timeframe: str | None, cuts: int, seed: int) -> None:
+    """Recompute features and labels on truncated data; exit 1 if anything looks ahead."""
+    settings = settings_of(context, training={"timeframe": timeframe})
+    checked = pipeline("training.lookahead").check(settings, symbol, cuts=cuts, seed=seed)
+    click.echo(checked.text())
+    raise SystemExit(0 if checked.passed else 1)
+
+
+COMMANDS = (train, promote, run, features, check_lookahead)

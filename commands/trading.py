@@ -1,0 +1,80 @@
+"""What trades, and what a person says to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands._shared import settings_of, symbol_option, timeframe_option
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command()
+@symbol_option
+@timeframe_option
+@click.option("--live", is_flag=True, help="Trade with real money. [default: dry-run]")
+@click.option(
+    "--feed",
+    type=click.Choice(["auto", "venue", "lake"]),
+    default="auto",
+    show_default=True,
+    help="Where the market comes from; auto replays the lake (dry-run only) if the venue does not know the symbol.",
+)
+@click.option("--max-bars", type=click.IntRange(min=1), help="Stop after this many decisions.")
+@click.option(
+    "--min-closed", type=click.IntRange(min=0), default=0, help="With --max-bars: go on until this many trades closed."
+)
+@click.option("--max-seconds", type=click.FloatRange(min=1), help="Stop after this long in any case.")
+@click.option("--summary", type=click.Path(path_type=Path), help="Write the session's summary there, as JSON.")
+@click.pass_context
+def execute(context: click.Context, /, symbol: str, timeframe: str | None, **options: Any) -> None:
+    """Trade the Production council: dry-run by default, through the fill model on the live feed."""
+    from executor import run_executor
+
+    settings = settings_of(context, executor={"timeframe": timeframe})
+    run_executor(settings, symbol, echo=click.echo, **options)
+
+
+@click.command()
+@symbol_option
+@click.pass_context
+def status(context: click.Context, symbol: str) -> None:
+    """Show what the executor last said of itself."""
+    from executor import status_text
+
+    click.echo(status_text(settings_of(context), symbol))
+
+
+def _command(name: str, text: str) -> click.Command:
+    @click.command(name, help=text)
+    @symbol_option
+    @click.pass_context
+    def command(context: click.Context, symbol: str) -> None:
+        from executor import send_command
+
+        click.echo(send_command(settings_of(context), symbol, name))
+
+    return command
+
+
+halt = _command("halt", "Stop entries; positions keep their protection.")
+resume = _command("resume", "Allow entries again, also after the kill switch.")
+flatten = _command("flatten", "Cancel entries and close the position at market.")
+
+
+@click.command()
+@click.argument("session")
+@symbol_option
+@click.pass_context
+def replay(context: click.Context, session: str, symbol: str) -> None:
+    """Recompute a session's decisions from its journal and compare them to the byte."""
+    from executor import replay_session
+
+    click.echo(replay_session(settings_of(context), symbol, session))
+
+
+COMMANDS = (execute, status, halt, resume, flatten, replay)
