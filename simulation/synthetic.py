@@ -19,6 +19,7 @@ from market.errors import ConfigError
 from market.events import BOOK, GAP, TRADE, EventBatch
 from market.instruments import Instrument
 from simulation import _lob, _lob_flow
+from simulation.matching import Fill
 
 #: Contract rules of the synthetic perpetual; a tick is 0.17 bps of the starting price.
 SYNTHETIC = Instrument(
@@ -218,6 +219,51 @@ class SyntheticMarket:
         lob.ladder[_lob.DEPTH, int(lob.pool[_lob.PRICE, slot]) % _lob.RING] -= steps
         lob.i[_lob.VERSION] += 1
         lob.i[_lob.BOOK_MS] = self.now_ms
+
+    @property
+    def reach(self) -> int:
+        """How many ticks from the mark price an order may rest: further away it would leave the book's ring."""
+        return _lob.RING // 2 - 4_096
+
+    @property
+    def waiting(self) -> bool:
+        """Whether fills or triggers wait to be drained."""
+        return bool(self.lob.i[_lob.N_FILLS] or self.lob.i[_lob.TRIGGERED])
+
+    def rest(self, side: int, price: int, size: int, owner: int) -> int:
+        """Rest a user's order behind all others at its price; its handle, -1 when all slots are taken."""
+        return int(_lob.add(self.lob, side, price, size, owner))
+
+    def remove(self, handle: int) -> None:
+        """Take a resting order off the book."""
+        _lob.remove(self.lob, handle)
+
+    def take(self, side: int, limit: int, size: int, owner: int) -> int:
+        """Match a user's incoming order up to a price; the size that is left."""
+        return int(_lob.take(self.lob, side, limit, size, owner))
+
+    def reachable(self, side: int, limit: int) -> int:
+        """Displayed steps that an order of `side` could take up to a price."""
+        prices, sizes = self.top(1 - side, _lob.DEEPEST)
+        return int(sizes[prices <= limit if side == 0 else prices >= limit].sum())
+
+    def drain_fills(self) -> list[Fill]:
+        """Executions of users' orders since the last call."""
+        i = self.lob.i
+        rows = self.lob.fills[: int(i[_lob.N_FILLS])].tolist()
+        i[_lob.N_FILLS] = 0
+        return [Fill(owner, price, size, time, bool(maker), trade) for owner, price, size, time, maker, trade in rows]
+
+    def set_triggers(self, low: int | None, high: int | None) -> None:
+        """Stop :meth:`advance` when a trade is at most `low` or at least `high`; ``None`` for never."""
+        self.lob.i[_lob.TRIGGER_LOW] = _lob.NO_BID if low is None else low
+        self.lob.i[_lob.TRIGGER_HIGH] = _lob.NO_ASK if high is None else high
+
+    def drain_triggers(self) -> tuple[bool, bool]:
+        """Whether a trade has reached the low and the high trigger since the last call."""
+        hit = int(self.lob.i[_lob.TRIGGERED])
+        self.lob.i[_lob.TRIGGERED] = 0
+        return bool(hit & 1), bool(hit & 2)
 
     def top(self, side: int, levels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Prices and displayed sizes of the best levels of a side, best first."""

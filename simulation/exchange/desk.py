@@ -11,7 +11,6 @@ from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
-from simulation import _lob
 from simulation.accounts import Account
 from simulation.exchange.listing import PRICE_BAND, Listing, trade_id
 from simulation.exchange.numbers import money
@@ -20,8 +19,6 @@ from simulation.exchange.positions import Position, Wallet
 
 #: Executions and finished orders that are kept.
 _KEPT_EXECUTIONS, _KEPT_ORDERS = 10_000, 500
-#: A resting order further than this from the mark price would leave the book's ring.
-_REACH = _lob.RING // 2 - 4_096
 
 
 class Desk:
@@ -102,7 +99,7 @@ class Desk:
         """Take an order off the book, or forget a condition."""
         waiting = order.conditional
         if order.slot >= 0:
-            _lob.remove(order.listing.market.lob, order.slot)
+            order.listing.market.remove(order.slot)
             order.slot = -1
         self._finish(order, "Deactivated" if waiting else "Cancelled", cancel_type, "EC_NoError" if waiting else reason)
         if waiting:
@@ -110,14 +107,14 @@ class Desk:
 
     def _work(self, order: Order) -> None:
         """Match an order and rest what is left of it, as its time in force says."""
-        listing, lob = order.listing, order.listing.market.lob
+        listing = order.listing
         limit = self._bound(order) if order.kind == "Market" else order.price
         best = listing.best_ask if order.side == 0 else listing.best_bid
         takes = best is not None and (best <= limit if order.side == 0 else best >= limit)
         if order.tif == "PostOnly" and takes:
             self._finish(order, "Cancelled", "UNKNOWN", "EC_PostOnlyWillTakeLiquidity")
             return
-        if order.tif == "FOK" and self._reachable(order, limit) < order.left:
+        if order.tif == "FOK" and listing.market.reachable(order.side, limit) < order.left:
             self._finish(order, "Cancelled", "UNKNOWN", "EC_NoEnoughQtyToFill")
             return
         if takes:
@@ -127,7 +124,7 @@ class Desk:
         if order.kind == "Market" or order.tif in ("IOC", "FOK"):
             self._finish(order, "Cancelled", "UNKNOWN", "EC_NoImmediateQtyToFill")
             return
-        order.slot = int(_lob.add(lob, order.side, order.price, order.left, order.number))
+        order.slot = listing.market.rest(order.side, order.price, order.left, order.number)
         if order.slot < 0:
             self._finish(order, "Rejected", "UNKNOWN", "EC_Others")
             return
@@ -136,12 +133,12 @@ class Desk:
             self._tell_order(order)
 
     def _take(self, order: Order, limit: int) -> None:
-        lob, size = order.listing.market.lob, order.left
+        market, size = order.listing.market, order.left
         if order.reduce_only:
             size = min(size, abs(self.positions[order.listing.symbol].steps))
         left = size
         while left > 0:
-            rest = int(_lob.take(lob, order.side, limit, left, order.number))
+            rest = market.take(order.side, limit, left, order.number)
             self._book_fills(order.listing)
             if rest == left:
                 break
@@ -154,11 +151,6 @@ class Desk:
         anchor = listing.mark_ticks if best is None else best
         return band(anchor, order.side)
 
-    def _reachable(self, order: Order, limit: int) -> int:
-        prices, sizes = order.listing.market.top(1 - order.side, _lob.DEEPEST)
-        inside = prices <= limit if order.side == 0 else prices >= limit
-        return int(sizes[inside].sum())
-
     def _finish(self, order: Order, status: str, cancel_type: str = "UNKNOWN", reason: str = "EC_NoError") -> None:
         order.status, order.cancel_type, order.reject_reason = status, cancel_type, reason
         order.updated_ms = order.listing.market.now_ms
@@ -170,19 +162,16 @@ class Desk:
 
     def settle(self, listing: Listing) -> None:
         """Book the fills that the market reports and fire what trades have triggered, until nothing is left."""
-        lob = listing.market.lob
-        while lob.i[_lob.N_FILLS] or lob.i[_lob.TRIGGERED]:
+        while listing.market.waiting:
             self._book_fills(listing)
-            if lob.i[_lob.TRIGGERED]:
-                self._fire(listing)
+            low, high = listing.market.drain_triggers()
+            if low or high:
+                self._fire(listing, low=low, high=high)
 
     def _book_fills(self, listing: Listing) -> None:
-        lob = listing.market.lob
-        count = int(lob.i[_lob.N_FILLS])
-        rows = lob.fills[:count].tolist()
-        lob.i[_lob.N_FILLS] = 0
+        rows = listing.market.drain_fills()
         for number, price, size, time_ms, maker, trade in rows:
-            self._fill(self.orders[number], price, size, time_ms, maker=bool(maker), trade=trade)
+            self._fill(self.orders[number], price, size, time_ms, maker=maker, trade=trade)
         if rows:
             self._trim(listing)
             position = self.positions[listing.symbol]
@@ -286,28 +275,26 @@ class Desk:
 
     def _arm(self, listing: Listing) -> None:
         """Tell the market at which last prices to stop."""
-        falling, rising = _lob.NO_BID, _lob.NO_ASK
-        for order in self.open_orders(listing):
-            if order.conditional and order.trigger_up:
-                rising = min(rising, order.trigger)
-            elif order.conditional:
-                falling = max(falling, order.trigger)
-        listing.market.lob.i[[_lob.TRIGGER_LOW, _lob.TRIGGER_HIGH]] = falling, rising
+        listing.market.set_triggers(*self._armed(listing))
 
-    def _fire(self, listing: Listing) -> None:
+    def _armed(self, listing: Listing) -> tuple[int | None, int | None]:
+        """The nearest trigger below and above."""
+        waiting = [order for order in self.open_orders(listing) if order.conditional]
+        falling = max((order.trigger for order in waiting if not order.trigger_up), default=None)
+        rising = min((order.trigger for order in waiting if order.trigger_up), default=None)
+        return falling, rising
+
+    def _fire(self, listing: Listing, *, low: bool, high: bool) -> None:
         """Place every order whose trigger the last trades have reached."""
-        lob = listing.market.lob
-        hit = int(lob.i[_lob.TRIGGERED])
-        low, high = int(lob.i[_lob.TRIGGER_LOW]), int(lob.i[_lob.TRIGGER_HIGH])
-        lob.i[_lob.TRIGGERED] = 0
+        falling, rising = self._armed(listing)
         last = listing.last_ticks
         for order in self.open_orders(listing):
             if not order.conditional or order.number not in self.orders:
                 continue
             if order.trigger_up:
-                reached = last >= order.trigger or (bool(hit & 2) and order.trigger <= high)
+                reached = last >= order.trigger or (high and order.trigger == rising)
             else:
-                reached = last <= order.trigger or (bool(hit & 1) and order.trigger >= low)
+                reached = last <= order.trigger or (low and order.trigger == falling)
             if reached:
                 self._trigger(order)
         self._arm(listing)
@@ -353,7 +340,7 @@ class Desk:
     def patrol(self, listing: Listing) -> None:
         """Once a second: cancel what the market has left too far behind, and liquidate what is no longer covered."""
         for order in self.open_orders(listing):
-            if order.slot >= 0 and abs(order.price - listing.mark_ticks) > _REACH:
+            if order.slot >= 0 and abs(order.price - listing.mark_ticks) > listing.market.reach:
                 self.cancel(order, "CancelByAdmin", reason="EC_Others")
         position = self.positions[listing.symbol]
         if position.steps and self.wallet.equity <= self.wallet.maintenance_margin:

@@ -13,8 +13,7 @@ from simulation.exchange.desk import Desk, band
 from simulation.exchange.listing import Listing
 from simulation.exchange.numbers import parse
 from simulation.exchange.orders import SIDES, Order, Refusal
-
-Params = Mapping[str, Any]
+from simulation.exchange.routes import Params
 
 _LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 _TIFS = ("GTC", "IOC", "FOK", "PostOnly")
