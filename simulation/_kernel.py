@@ -165,8 +165,21 @@ def _cancel(world, index):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _is_fresh(world, side, key):  # type: ignore[no-untyped-def]
+    """Whether the message that is being read has set a level."""
+    count = world.state[lay.FRESH]
+    for i in range(count):
+        if world.fresh[i, 0] == side and world.fresh[i, 1] == key:
+            return True
+    return count == lay.ALL_FRESH
+
+
+@njit(cache=True)
 def _exit(world, index):  # type: ignore[no-untyped-def]
-    """Close at market: cancel the rest of the entry, walk the book; what that lacks waits for the next message."""
+    """Close at market: cancel the rest of the entry, walk the book; what that lacks waits for the next messages.
+
+    Who waits has taken all that was displayed, so it finds size only where a message has shown a level anew.
+    """
     plan = world.plans[index]
     _cancel(world, index)
     if plan.stage == lay.DONE:
@@ -176,6 +189,8 @@ def _exit(world, index):  # type: ignore[no-untyped-def]
     level = world.sides[side, lay.END] - 1
     while plan.exited < plan.filled and level >= world.sides[side, lay.BEGIN]:
         taken = min(plan.filled - plan.exited, world.sizes[side, level])
+        if plan.retry and not _is_fresh(world, side, world.keys[side, level]):
+            taken = 0
         price = sign * world.keys[side, level]
         plan.exited += taken
         plan.exit_value += taken * price
@@ -313,6 +328,7 @@ def _on_message_end(world):  # type: ignore[no-untyped-def]
             index = active[i]
             if plans[index].retry:
                 _exit(world, index)
+    state[lay.FRESH] = 0
     if state[lay.CHANGED]:
         _reindex(world)
 
@@ -321,7 +337,7 @@ def _on_message_end(world):  # type: ignore[no-untyped-def]
 def _lose_book(world):  # type: ignore[no-untyped-def]
     """A gap: the book is unknown until the next snapshot; in a backtest so is every plan that lives."""
     state = world.state
-    state[lay.KNOWN] = state[lay.BUILDING] = state[lay.TOUCHED] = 0
+    state[lay.KNOWN] = state[lay.BUILDING] = state[lay.TOUCHED] = state[lay.FRESH] = 0
     if state[lay.STRICT]:
         for i in range(state[lay.ACTIVE]):
             _finish(world, world.active[i], lay.UNKNOWN)
@@ -367,6 +383,7 @@ def advance(  # type: ignore[no-untyped-def]
         if flag & SNAPSHOT and flag & FIRST:
             sides[:, lay.BEGIN] = sides[:, lay.END] = keys.shape[1] // 2
             state[lay.BUILDING] = 1
+            state[lay.FRESH] = lay.ALL_FRESH
         if not (known or state[lay.BUILDING]):
             continue
         if not flag & EMPTY:
@@ -374,6 +391,9 @@ def advance(  # type: ignore[no-untyped-def]
             set_level(keys, sizes, sides, own, key, size[row])
             if watch[own, key % lay.WATCH]:
                 state[lay.TOUCHED] |= 1 << own
+            if state[lay.RETRY] and state[lay.FRESH] != lay.ALL_FRESH:
+                world.fresh[state[lay.FRESH], 0], world.fresh[state[lay.FRESH], 1] = own, key
+                state[lay.FRESH] += 1
         if flag & LAST and (
             state[lay.BUILDING]
             or state[lay.TOUCHED]

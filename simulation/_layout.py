@@ -28,7 +28,9 @@ LOG_ACCEPTED, LOG_REJECTED, LOG_FILLED, LOG_CANCELLED, LOG_CLOSED = 0, 1, 2, 3, 
 
 # Places in `World.state`.
 CLOCK, ORDINAL, KNOWN, KNOWN_SINCE, BUILDING, TOUCHED, STRICT, LATENCY, PLANS, NEXT_PLAN, ACTIVE = range(11)
-NEXT_DUE, NEXT_COMMAND, RETRY, CHANGED, LOGGING, LOGGED, NEXT_FUNDING, STATE_SIZE = range(11, 19)
+NEXT_DUE, NEXT_COMMAND, RETRY, CHANGED, LOGGING, LOGGED, NEXT_FUNDING, FRESH, STATE_SIZE = range(11, 20)
+#: `FRESH` during a snapshot: every level is.
+ALL_FRESH = -1
 
 # Places in `World.sides`: per side of the book, what decides at a glance whether an event concerns any plan.
 BEGIN, END, HOT, HIDDEN_KEY, STOP_KEY, TARGET_KEY, SIDE_SIZE = range(7)
@@ -57,5 +59,7 @@ class World(NamedTuple):
     plans: NDArray[Any]
     active: NDArray[np.int64]
     log: NDArray[np.int64]
+    fresh: NDArray[np.int64]
+    """[rows, side and key]: what the book message being read has changed, while an exit waits for size."""
     funding_ms: NDArray[np.int64]
     funding_rate: NDArray[np.float64]

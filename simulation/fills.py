@@ -18,7 +18,7 @@ The rules, for a plan that buys (selling mirrors them):
    mode with last-price trigger: the target is a market order too), and so does the time `first fill + hold_ms`. The
    trade that fills the entry may trigger the stop; trades before it count for nothing. The exit takes effect
    `latency_ms` after its trigger, cancels the rest of the entry, walks the book and pays the taker fee; what the book
-   does not hold is closed on the following messages. The first trigger is the only one.
+   does not hold is closed on the following messages, and only against levels that they show anew. The first trigger is the only one.
 7. *Funding* is charged on the position held at each funding time, at the mid price.
 8. *Unknown.* A plan whose life touches a time at which the book is unknown, or the end of the data, is unknown. That is
    not a loss, not a zero, and not a label.
@@ -309,13 +309,19 @@ def make_world(
         plans=records,
         active=np.zeros(len(records), np.int64),
         log=np.zeros((log_lines, 6), np.int64),
+        fresh=np.zeros((64, 2), np.int64),
         funding_ms=times,
         funding_rate=rates,
     )
 
 
 def reserve(world: lay.World, rows: int) -> lay.World:
-    """Move the book to the middle of its arrays, with room for `rows` more levels at either end."""
+    """Move the book to the middle of its arrays, with room for `rows` more levels at either end and in `fresh`."""
+    needed = max(int(world.state[lay.FRESH]), 0) + rows
+    if len(world.fresh) < needed:
+        fresh = np.zeros((2 * needed, 2), np.int64)
+        fresh[: len(world.fresh)] = world.fresh
+        world = world._replace(fresh=fresh)
     begin, end = world.sides[:, lay.BEGIN], world.sides[:, lay.END]
     capacity = world.keys.shape[1]
     if begin.min() >= rows and capacity - end.max() >= rows and capacity >= 2 * rows:

@@ -125,6 +125,7 @@ class Life:
     cancel_at: int | None = None
     exit_at: int | None = None
     walking: bool = False
+    used: dict[int, int] = field(default_factory=dict)  # taken at a price since a message last showed it
     funding: float = 0.0
     end: int = -1
 
@@ -254,18 +255,21 @@ class Life:
         self.order = "gone"
         own = self.book[BID if self.side > 0 else ASK]
         for price in sorted(own, reverse=self.side > 0):
-            if self.held:
-                self.exits.append((self.clock, price, min(self.held, own[price])))
+            size = min(self.held, own[price] - self.used.get(price, 0))
+            if size:
+                self.exits.append((self.clock, price, size))
+                self.used[price] = self.used.get(price, 0) + size
         if not self.held:
             self._end(PlanStatus.CLOSED)
 
     def _level(self, flags: int, side: int, price: int, size: int) -> None:
         if flags & SNAPSHOT and flags & FIRST:
-            self.book, self.building = {BID: {}, ASK: {}}, True
+            self.book, self.used, self.building = {BID: {}, ASK: {}}, {}, True
         if not (self.known or self.building):
             return
         if not flags & EMPTY:
             self.book[side].pop(price, None)
+            self.used.pop(price, None)
             if size:
                 self.book[side][price] = size
         if not flags & LAST:

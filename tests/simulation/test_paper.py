@@ -234,6 +234,24 @@ def test_partial_closes_are_summed_once_with_funding() -> None:
     assert closed.profit == -2 - closed.fees - closed.funding
 
 
+def test_an_exit_that_waits_for_size_takes_no_level_twice() -> None:
+    desk = Desk()
+    desk.buy(size=40)
+    desk.tape.book(1060).trade(1100, SELL, (99, 1)).trade(1200, SELL, (95, 1)).book(1260)
+    desk.take()
+    walked = [(100 - d, 5) for d in range(5)]
+    assert [(fill.price, fill.size) for fill in desk.of(Filled)[1:]] == walked
+    desk.tape.book(1300, asks={101: 6}).book(1310).trade(1320, SELL, (96, 5))
+    assert desk.take() == []  # nothing was shown anew, so nothing is there to take
+    desk.tape.book(1330, bids={98: 7, 95: 2})
+    assert [(fill.price, fill.size) for fill in desk.take() if isinstance(fill, Filled)] == [(98, 7), (95, 2)]
+    desk.tape.snapshot(1400, {90: 3, 89: 9}, {101: 5})
+    closing = desk.take()
+    assert [(fill.price, fill.size) for fill in closing if isinstance(fill, Filled)] == [(90, 3), (89, 3)]
+    assert isinstance(closing[-1], Closed)
+    assert closing[-1].filled == 40
+
+
 def test_close_of_an_entry_that_did_not_fill_cancels_it() -> None:
     desk = Desk()
     desk.buy()
