@@ -9,14 +9,16 @@ This room never trains, never looks at outcomes, never sends an order, and never
 from council._version import ModelVersionInfo
 from council.bundle import COUNCIL_FILE, SCHEMA, content_hash, load_bundle, save_bundle
 from council.manifest import Manifest, TrainingProfile
-from council.plan import LONG, SHORT, OrderPlan, StrategyParams, make_plan, plan_prices
+from council.plan import DIRECTIONAL, LONG, PASSIVE, SHORT, OrderPlan, StrategyParams, make_plan, plan_prices
 from council.registry import Registry
 from council.trees import TreeModel
 from council.voting import Council, Decision, Decisions, Member, MemberVote, count_votes
 
 __all__ = [
     "COUNCIL_FILE",
+    "DIRECTIONAL",
     "LONG",
+    "PASSIVE",
     "SCHEMA",
     "SHORT",
     "Council",

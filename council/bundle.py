@@ -24,13 +24,16 @@ import msgspec
 import numpy as np
 
 from council.manifest import Manifest, TrainingProfile
-from council.plan import StrategyParams
+from council.plan import PASSIVE, Entry, StrategyParams
 from council.trees import TreeModel
 from council.voting import SIDES, Council, Member
 from market.errors import BundleError, BundleMismatch
 
-#: Version of the format that this code writes and reads.
-SCHEMA = 1
+#: Version of the format that this code writes.
+SCHEMA = 2
+#: Versions that it reads. The first knew passive entries with the target at market only.
+_READABLE = (1, 2)
+_SPOKEN = " and ".join(map(str, _READABLE))
 #: Name of the file that makes a folder a bundle.
 COUNCIL_FILE = "council.json"
 
@@ -69,6 +72,8 @@ class _Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target_atr: float
     tif_bars: int
     hold_bars: int
+    entry: Entry = PASSIVE
+    target_maker: bool = False
 
 
 class _Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -232,9 +237,9 @@ def _decode(data: bytes, name: str) -> _Document:
         plain = json.loads(data, parse_constant=_refuse_constant)
         if not isinstance(plain, dict):
             raise TypeError("it is not an object")
-        if plain.get("schema") != SCHEMA:
+        if type(plain.get("schema")) is not int or plain["schema"] not in _READABLE:
             raise BundleError(
-                f"{name} has schema {plain.get('schema')!r}, this version of PurpleSky reads {SCHEMA}",
+                f"{name} has schema {plain.get('schema')!r}, this version of PurpleSky reads {_SPOKEN}",
                 advice="Train a new council with this version, or run the version that wrote it",
             )
         document = msgspec.convert(plain, _Document)

@@ -7,9 +7,11 @@ very order that would have been placed.
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from numba import njit
 
@@ -17,6 +19,11 @@ from numba import njit
 LONG = 1
 #: Side of a plan: sell first.
 SHORT = -1
+
+#: How a plan enters: a resting post-only limit, or an immediate-or-cancel limit that takes at market up to a cap.
+Entry = Literal["passive", "directional"]
+PASSIVE: Entry = "passive"
+DIRECTIONAL: Entry = "directional"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +33,20 @@ class StrategyParams:
     Attributes
     ----------
     offset_atr
-        Distance of the entry limit from the close, on the passive side, in ATR(14); at least 0.
+        In ATR(14), at least 0. Passive: distance of the entry limit from the close, on the passive side. Directional:
+        how far beyond the close the entry may pay.
     stop_atr
-        Distance of the stop from the entry limit, in ATR(14); greater than 0.
+        Distance of the stop from the entry limit (directional: from the close), in ATR(14); greater than 0.
     target_atr
-        Distance of the target from the entry limit, in ATR(14); greater than 0.
+        Distance of the target from the entry limit (directional: from the close), in ATR(14); greater than 0.
     tif_bars
-        Bars after which an unfilled entry is cancelled; at least 1.
+        Bars after which an unfilled passive entry is cancelled; at least 1. A directional one lives for an instant.
     hold_bars
         Bars after the first fill at which the position is closed at market; at least 1.
+    entry
+        :data:`PASSIVE` or :data:`DIRECTIONAL`.
+    target_maker
+        Whether the target rests in the book as a reduce-only post-only limit; else it is a market order on trigger.
     """
 
     offset_atr: float
@@ -42,8 +54,12 @@ class StrategyParams:
     target_atr: float
     tif_bars: int
     hold_bars: int
+    entry: Entry = PASSIVE
+    target_maker: bool = False
 
     def __post_init__(self) -> None:
+        if self.entry not in (PASSIVE, DIRECTIONAL) or not isinstance(self.target_maker, bool):
+            raise ValueError(f"impossible strategy parameters: {self}")
         reals = (self.offset_atr, self.stop_atr, self.target_atr)
         if not all(map(math.isfinite, reals)) or self.offset_atr < 0 or min(reals[1:]) <= 0:
             raise ValueError(f"impossible strategy parameters: {self}")
@@ -55,25 +71,35 @@ class StrategyParams:
         return asdict(self)
 
     @classmethod
-    def median_of(cls, members: list[StrategyParams]) -> StrategyParams:
-        """The parameters that a council trades: the median of its approving members', bar counts rounded up."""
+    def median_of(cls, members: Sequence[StrategyParams]) -> StrategyParams:
+        """The parameters that a council trades, from those of its approving members.
+
+        Numbers are medians, bar counts rounded up. Entry style and kind of target are the majority's; a tie enters
+        passively and keeps the target at market, which needs nobody to be awake. The offset means another thing for
+        each entry style, so its median is taken over the members of the style that was chosen.
+        """
+        styles = Counter(member.entry for member in members)
+        entry = DIRECTIONAL if styles[DIRECTIONAL] > styles[PASSIVE] else PASSIVE
         return cls(
-            offset_atr=median(member.offset_atr for member in members),
+            offset_atr=median(member.offset_atr for member in members if member.entry == entry),
             stop_atr=median(member.stop_atr for member in members),
             target_atr=median(member.target_atr for member in members),
             tif_bars=math.ceil(median(member.tif_bars for member in members)),
             hold_bars=math.ceil(median(member.hold_bars for member in members)),
+            entry=entry,
+            target_maker=2 * sum(member.target_maker for member in members) > len(members),
         )
 
 
 @njit(cache=True)
 def plan_prices(  # type: ignore[no-untyped-def]
-    side, close, atr, offset_atr, stop_atr, target_atr
+    side, close, atr, offset_atr, stop_atr, target_atr, directional=False
 ):
     """Prices of a plan, in ticks.
 
-    The limit is rounded away from the market, the stop away from the entry, and the target away from the entry: never a
-    better price than was asked for. The stop and the target lie at least one tick from the limit.
+    The limit is rounded away from the market (directional: towards paying less), the stop away from the entry, and the
+    target away from the entry: never a better price than was asked for. The stop and the target lie at least one tick
+    from the limit.
 
     Parameters
     ----------
@@ -85,13 +111,25 @@ def plan_prices(  # type: ignore[no-untyped-def]
         ATR(14) at the close, ticks; greater than 0.
     offset_atr, stop_atr, target_atr : float
         See :class:`StrategyParams`.
+    directional : bool
+        Whether the entry takes; the limit is then the worst price that it may pay.
 
     Returns
     -------
     limit, stop, target : int
         Ticks.
     """
-    if side > 0:
+    if directional:
+        # What will be paid is not known yet, and is near the close: the distances count from there.
+        if side > 0:
+            limit = math.floor(close + offset_atr * atr)
+            stop = min(math.floor(close - stop_atr * atr), limit - 1)
+            target = max(math.ceil(close + target_atr * atr), limit + 1)
+        else:
+            limit = math.ceil(close - offset_atr * atr)
+            stop = max(math.ceil(close + stop_atr * atr), limit + 1)
+            target = min(math.floor(close - target_atr * atr), limit - 1)
+    elif side > 0:
         limit = math.floor(close - offset_atr * atr)
         stop = min(math.floor(limit - stop_atr * atr), limit - 1)
         target = max(math.ceil(limit + target_atr * atr), limit + 1)
@@ -104,18 +142,23 @@ def plan_prices(  # type: ignore[no-untyped-def]
 
 @dataclass(frozen=True, slots=True)
 class OrderPlan:
-    """A passive entry with its attached stop and target.
+    """An entry with its attached stop and target.
 
     Attributes
     ----------
     side
         :data:`LONG` or :data:`SHORT`.
     limit, stop, target
-        Ticks.
+        Ticks. The limit of a passive entry is post-only; that of a directional one is immediate-or-cancel.
     tif_ms
         The entry is cancelled this long after the decision.
     hold_ms
         The position is closed at market this long after its first fill.
+    entry
+        :data:`PASSIVE` or :data:`DIRECTIONAL`.
+    target_maker
+        The target is placed as a reduce-only post-only limit in the same cycle as the entry's fill; one that would take
+        on arrival becomes a market exit. Otherwise the target is a market order on trigger, attached to the entry.
     """
 
     side: int
@@ -124,6 +167,8 @@ class OrderPlan:
     target: int
     tif_ms: int
     hold_ms: int
+    entry: Entry = PASSIVE
+    target_maker: bool = False
 
 
 def make_plan(params: StrategyParams, side: int, close: int, atr: float, timeframe_ms: int) -> OrderPlan | None:
@@ -144,7 +189,17 @@ def make_plan(params: StrategyParams, side: int, close: int, atr: float, timefra
     """
     if not (math.isfinite(atr) and atr > 0 and close > 0):
         return None
-    limit, stop, target = plan_prices(side, close, atr, params.offset_atr, params.stop_atr, params.target_atr)
+    distances = (params.offset_atr, params.stop_atr, params.target_atr)
+    limit, stop, target = plan_prices(side, close, atr, *distances, params.entry == DIRECTIONAL)
     if min(limit, stop, target) <= 0:
         return None
-    return OrderPlan(side, limit, stop, target, params.tif_bars * timeframe_ms, params.hold_bars * timeframe_ms)
+    return OrderPlan(
+        side,
+        limit,
+        stop,
+        target,
+        params.tif_bars * timeframe_ms,
+        params.hold_bars * timeframe_ms,
+        params.entry,
+        params.target_maker,
+    )

@@ -127,6 +127,18 @@ def test_nonsense_is_refused(bundle: Path, text: str) -> None:
         load_bundle(bundle)
 
 
+def test_a_bundle_of_the_first_schema_still_loads(bundle: Path) -> None:
+    """It knew neither entry styles nor maker targets: its members enter passively, with the target at market."""
+
+    def age(document: dict[str, Any]) -> None:
+        document["schema"] = 1
+        for member in document["members"]:
+            del member["params"]["entry"], member["params"]["target_maker"]
+
+    rewrite(bundle, age)
+    assert {(m.params.entry, m.params.target_maker) for m in load_bundle(bundle).members} == {("passive", False)}
+
+
 def test_folder_without_a_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"council\.json cannot be read"):
         load_bundle(tmp_path / "nothing")
@@ -146,7 +158,9 @@ def _move_model(document: dict[str, Any], path: str) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda d: d.update(schema=2), "has schema 2, this version of PurpleSky reads 1"),
+        (lambda d: d.update(schema=3), "has schema 3, this version of PurpleSky reads 1 and 2"),
+        (lambda d: d.update(schema=True), "has schema True"),
+        (lambda d: d["members"][0]["params"].update(entry="sideways"), "Invalid enum value"),
         (lambda d: d.update(surprise=1), "surprise"),
         (lambda d: d.pop("levels"), "levels"),
         (lambda d: d.update(levels="200"), "Expected `int`"),
