@@ -18,7 +18,7 @@ The rules, for a plan that buys (selling mirrors them):
    mode with last-price trigger: the target is a market order too), and so does the time `first fill + hold_ms`. The
    trade that fills the entry may trigger the stop; trades before it count for nothing. The exit takes effect
    `latency_ms` after its trigger, cancels the rest of the entry, walks the book and pays the taker fee; what the book
-   does not hold is closed on the following messages, and only against levels that they show anew. The first trigger is the only one.
+   does not hold is closed on the following messages, only against levels that they show anew. The first trigger counts.
 7. *Funding* is charged on the position held at each funding time, at the mid price.
 8. *Unknown.* A plan whose life touches a time at which the book is unknown, or the end of the data, is unknown. That is
    not a loss, not a zero, and not a label.
