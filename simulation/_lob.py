@@ -26,6 +26,10 @@ FILLS = 1 << 12
 CANDLES = 1 << 12
 #: Book topics that one market can publish at a time.
 FEEDS = 4
+#: Liquidations of other traders that one call can report.
+LIQUIDATIONS = 1 << 10
+#: A topic of one level is sent again, under the same update id, after so long without a change (ms).
+REPEAT_MS = 3_000
 #: Most levels of a topic.
 DEEPEST = 1000
 #: ``R_FEED`` of trades.
@@ -38,21 +42,24 @@ NO_ASK = 1 << 62
 
 # Slots of the integer state.
 BEST_BID, BEST_ASK, N_BIDS, N_ASKS, FREE, LIVE, VERSION, BOOK_MS, LAST, TRADE_ID, N_ROWS, N_FILLS, FRAME = range(13)
-TRIGGER_LOW, TRIGGER_HIGH, TRIGGERED, NOW_MS, NEXT_LATENT_MS, LATENT_STEPS = range(13, 19)
-I_STATE = 19
+TRIGGER_LOW, TRIGGER_HIGH, TRIGGERED, NOW_MS, NEXT_LATENT_MS, LATENT_STEPS, N_LIQUIDATED = range(13, 20)
+I_STATE = 20
 
 
 # Rows of `pool`: one order each column; then the stack of free slots and the dense list of the background's orders.
 PRICE, LEFT, SIDE, OWNER, NEXT, PREV, WHERE, FREE_LIST, LIVE_LIST = range(9)
 # Rows of `ladder`: queue ends and displayed size by ring place.
 HEAD, TAIL, DEPTH = range(3)
-# Columns of `feed`: on, next push (ms), version at the last push, update id, depth, ms between pushes, levels shown.
-F_ON, F_NEXT, F_VERSION, F_U, F_DEPTH, F_PUSH, F_BIDS, F_ASKS = range(8)
+# Columns of `feed`: on, next push (ms), version at the last push, update id, depth, ms between pushes, levels shown,
+# time of the last message (ms).
+F_ON, F_NEXT, F_VERSION, F_U, F_DEPTH, F_PUSH, F_BIDS, F_ASKS, F_SENT = range(9)
 # Columns of `rows`: output, one level change or trade each; R_PUSH is when the frame was sent, R_ID the update id of a
 # book message or the number of a trade, R_SEQ the cross sequence, which grows with every change of the book.
 R_FEED, R_FLAGS, R_SIDE, R_TIME, R_PRICE, R_SIZE, R_FRAME, R_PUSH, R_ID, R_SEQ = range(10)
 # Columns of `fills`: executions of users' orders.
 X_OWNER, X_PRICE, X_SIZE, X_TIME, X_MAKER, X_TRADE = range(6)
+# Columns of `liquidated`: `side` is 0 for a long position; the price is the bankruptcy price.
+Q_SIDE, Q_PRICE, Q_SIZE, Q_TIME = range(4)
 # Columns of `candles`, a ring of minutes; volume in steps, turnover in ticks x steps.
 C_MINUTE, C_OPEN, C_HIGH, C_LOW, C_CLOSE, C_VOLUME, C_TURNOVER = range(7)
 
@@ -65,7 +72,7 @@ class Lob(NamedTuple):
     f: NDArray[np.float64]
     """Latent state of the flow, see :mod:`simulation._lob_flow`."""
     rng: NDArray[np.uint64]
-    """Two random streams: latent processes, order flow."""
+    """Three random streams: latent processes, order flow, liquidations."""
     pool: NDArray[np.int64]
     ladder: NDArray[np.int64]
     feed: NDArray[np.int64]
@@ -74,30 +81,32 @@ class Lob(NamedTuple):
     rows: NDArray[np.int64]
     fills: NDArray[np.int64]
     candles: NDArray[np.int64]
+    liquidated: NDArray[np.int64]
 
 
-def new_lob(latents: int) -> Lob:
+def new_lob(latents: int, *, slots: int = SLOTS, ring: int = RING) -> Lob:
     """An empty book; `latents` is the length of the flow's float state."""
     i = np.zeros(I_STATE, np.int64)
     i[BEST_BID], i[BEST_ASK], i[LAST] = NO_BID, NO_ASK, -1
-    i[FREE] = SLOTS
+    i[FREE] = slots
     i[TRIGGER_LOW], i[TRIGGER_HIGH] = NO_BID, NO_ASK
-    pool = np.zeros((9, SLOTS), np.int64)
+    pool = np.zeros((9, slots), np.int64)
     pool[[NEXT, PREV, WHERE]] = -1
-    pool[FREE_LIST] = np.arange(SLOTS - 1, -1, -1)
-    ladder = np.zeros((3, RING), np.int64)
+    pool[FREE_LIST] = np.arange(slots - 1, -1, -1)
+    ladder = np.zeros((3, ring), np.int64)
     ladder[[HEAD, TAIL]] = -1
     return Lob(
         i=i,
         f=np.zeros(latents, np.float64),
-        rng=np.zeros(2, np.uint64),
+        rng=np.zeros(3, np.uint64),
         pool=pool,
         ladder=ladder,
-        feed=np.zeros((FEEDS, 8), np.int64),
+        feed=np.zeros((FEEDS, 9), np.int64),
         shown=np.zeros((FEEDS, 2, 2, DEEPEST), np.int64),
         rows=np.zeros((ROWS, 10), np.int64),
         fills=np.zeros((FILLS, 6), np.int64),
         candles=np.zeros((CANDLES, 7), np.int64),
+        liquidated=np.zeros((LIQUIDATIONS, 4), np.int64),
     )
 
 
@@ -194,7 +203,7 @@ def take(b, side, limit, size, owner):  # type: ignore[no-untyped-def]
         amount = min(size, pool[LEFT, slot])
         size -= amount
         i[TRADE_ID] += 1
-        _record_trade(i, b.rows, b.candles, side, best, amount)
+        record_trade(i, b.rows, b.candles, side, best, amount, i[NOW_MS])
         for maker in range(2):
             who = pool[OWNER, slot] if maker else owner
             if who != BACKGROUND:
@@ -217,9 +226,10 @@ def take(b, side, limit, size, owner):  # type: ignore[no-untyped-def]
 
 
 @inner
-def _record_trade(i, rows, candles, side, price, size):  # type: ignore[no-untyped-def]
+def record_trade(i, rows, candles, side, price, size, time_ms):  # type: ignore[no-untyped-def]
+    """A public trade: its row, the candle of the minute, the last price, and what it triggers."""
     now = i[NOW_MS]
-    _row(i, rows, np.int64(TRADE_FEED), np.int64(0), side, now, price, size, now, i[TRADE_ID])
+    add_row(i, rows, np.int64(TRADE_FEED), np.int64(0), side, time_ms, price, size, now, i[TRADE_ID])
     i[LAST] = price
     if price <= i[TRIGGER_LOW]:
         i[TRIGGERED] |= 1
@@ -239,7 +249,8 @@ def _record_trade(i, rows, candles, side, price, size):  # type: ignore[no-untyp
 
 
 @inner
-def _row(i, rows, feed, flags, side, time_ms, price, size, push_ms, number):  # type: ignore[no-untyped-def]
+def add_row(i, rows, feed, flags, side, time_ms, price, size, push_ms, number):  # type: ignore[no-untyped-def]
+    """One line of output."""
     n = i[N_ROWS]
     rows[n, R_FEED], rows[n, R_FLAGS], rows[n, R_SIDE], rows[n, R_TIME] = feed, flags, side, time_ms
     rows[n, R_PRICE], rows[n, R_SIZE], rows[n, R_FRAME], rows[n, R_PUSH] = price, size, i[FRAME], push_ms
@@ -263,6 +274,39 @@ def top(b, side, count, prices, sizes):  # type: ignore[no-untyped-def]
     return n
 
 
+@inner
+def differ(i, rows, feeds, shown, feed, side, snapshot, n, prices, sizes, push_ms):  # type: ignore[no-untyped-def]
+    """Emit what differs between `n` levels of a side and what a topic has shown, or all of them; show them."""
+    u = feeds[feed, F_U] + 1
+    own = shown[feed, side]
+    old_n = 0 if snapshot == 1 else feeds[feed, F_BIDS + side]
+    sign = -1 if side == 0 else 1
+    k = j = 0
+    while k < n or j < old_n:
+        # Which level comes next: one that is new (order < 0), one that is gone (> 0), or one in both (0).
+        order = -1 if j == old_n else 1 if k == n else (prices[k] - own[0, j]) * sign
+        price, size = (prices[k], sizes[k]) if order <= 0 else (own[0, j], 0)
+        if order != 0 or size != own[1, j]:
+            add_row(i, rows, feed, snapshot, side, i[BOOK_MS], price, size, push_ms, u)
+        k += order <= 0
+        j += order >= 0
+    for k in range(n):
+        own[0, k], own[1, k] = prices[k], sizes[k]
+    feeds[feed, F_BIDS + side] = n
+
+
+@inner
+def close_message(i, rows, feeds, feed, start, push_ms):  # type: ignore[no-untyped-def]
+    """Mark the rows from `start` on as one message of a topic; none make none."""
+    feeds[feed, F_VERSION] = i[VERSION]
+    if i[N_ROWS] > start:
+        rows[start, R_FLAGS] |= 2
+        rows[i[N_ROWS] - 1, R_FLAGS] |= 4
+        i[FRAME] += 1
+        feeds[feed, F_U] += 1
+        feeds[feed, F_SENT] = push_ms
+
+
 @njit(cache=True)
 def publish(b, feed, push_ms, snapshot, prices, sizes):  # type: ignore[no-untyped-def]
     """Emit one message of a book topic: the whole top of the book, or what differs from the last message.
@@ -270,29 +314,42 @@ def publish(b, feed, push_ms, snapshot, prices, sizes):  # type: ignore[no-untyp
     A level that left the published depth is deleted, one that entered it is sent whole; nothing is sent when nothing
     differs. `snapshot` is 1 or 0; `prices` and `sizes` are scratch of :data:`DEEPEST` elements.
     """
-    i, rows, feeds = b.i, b.rows, b.feed
-    start, book_ms = i[N_ROWS], i[BOOK_MS]
-    feeds[feed, F_VERSION] = i[VERSION]
-    u = feeds[feed, F_U] + 1
+    start = b.i[N_ROWS]
     for side in range(2):
-        n = top(b, side, feeds[feed, F_DEPTH], prices, sizes)
-        shown = b.shown[feed, side]
-        old_n = 0 if snapshot == 1 else feeds[feed, F_BIDS + side]
-        sign = -1 if side == 0 else 1
-        k = j = 0
-        while k < n or j < old_n:
-            # Which level comes next: one that is new (order < 0), one that is gone (> 0), or one in both (0).
-            order = -1 if j == old_n else 1 if k == n else (prices[k] - shown[0, j]) * sign
-            price, size = (prices[k], sizes[k]) if order <= 0 else (shown[0, j], 0)
-            if order != 0 or size != shown[1, j]:
-                _row(i, rows, feed, snapshot, side, book_ms, price, size, push_ms, u)
-            k += order <= 0
-            j += order >= 0
-        for k in range(n):
-            shown[0, k], shown[1, k] = prices[k], sizes[k]
-        feeds[feed, F_BIDS + side] = n
-    if i[N_ROWS] > start:
-        rows[start, R_FLAGS] |= 2
-        rows[i[N_ROWS] - 1, R_FLAGS] |= 4
-        i[FRAME] += 1
-        feeds[feed, F_U] = u
+        n = top(b, side, b.feed[feed, F_DEPTH], prices, sizes)
+        differ(b.i, b.rows, b.feed, b.shown, feed, side, snapshot, n, prices, sizes, push_ms)
+    close_message(b.i, b.rows, b.feed, feed, start, push_ms)
+
+
+@inner
+def is_due(i, feeds, feed, push_ms):  # type: ignore[no-untyped-def]
+    """Whether a topic has something to say: a change, or, with one level, that nothing has changed for long."""
+    if feeds[feed, F_VERSION] != i[VERSION]:
+        return True
+    return feeds[feed, F_DEPTH] == 1 and push_ms - feeds[feed, F_SENT] >= REPEAT_MS
+
+
+@inner
+def publish_best(i, rows, feeds, shown, feed, best, push_ms):  # type: ignore[no-untyped-def]
+    """A message of a topic of one level: always a snapshot, and again under the same update id when nothing changes.
+
+    `best` is [2 sides, price and size]; a size of 0 stands for an empty side. Bybit documents both habits:
+    https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook.
+    """
+    feeds[feed, F_VERSION] = i[VERSION]
+    same = True
+    for side in range(2):
+        n = 1 if best[side, 1] > 0 else 0
+        old = shown[feed, side, :, 0]
+        if n != feeds[feed, F_BIDS + side] or (n > 0 and (best[side, 0] != old[0] or best[side, 1] != old[1])):
+            same = False
+    nothing = best[0, 1] == 0 and best[1, 1] == 0
+    if nothing or (same and push_ms - feeds[feed, F_SENT] < REPEAT_MS):
+        return
+    if same:
+        feeds[feed, F_U] -= 1
+    start = i[N_ROWS]
+    for side in range(2):
+        n = np.int64(1 if best[side, 1] > 0 else 0)
+        differ(i, rows, feeds, shown, feed, side, np.int64(1), n, best[side, :1], best[side, 1:], push_ms)
+    close_message(i, rows, feeds, feed, start, push_ms)

@@ -10,6 +10,16 @@ The latent processes have a random stream and a time grid of their own, so that 
 - efficient price `v`: geometric random walk, volatility ``volatility * exp(x - vol_sd**2)`` a square-root minute;
 - log volatility `x` and pressure `s`: Ornstein-Uhlenbeck, standard deviation `vol_sd` and 1;
 - `s` always tilts sides and sizes of the order flow, and drives `v` by ``signal * edge * volatility * s`` a minute.
+
+The hour of the day multiplies volatility and all arrivals by ``exp(season * shape)``, where the shape has its top at
+15 h UTC and its bottom at night, as in the markets of Hansen, Kim and Kimbrough (2021); `season` 0 leaves the day flat.
+
+Some takers do not trade by their own will. Leveraged positions are thought to have been opened at the efficient price's
+average of the last `entry_minutes`, and to be liquidated at distances from it that are distributed exponentially with
+mean `liquidation_distance` (a leverage of n is liquidated at about 1/n). So the share of takers that are liquidations
+is ``liquidation_share * (1 - exp(-m / liquidation_distance))`` on the side that a move of m has hurt; with `cascade`
+they send more orders than there would be, that many a second at full hazard (Brunnermeier and Pedersen 2009). What is a
+liquidation is drawn from a third random stream: without `cascade`, nobody's orders depend on it.
 """
 
 from __future__ import annotations
@@ -24,42 +34,51 @@ from simulation._lob import (
     BEST_ASK,
     BEST_BID,
     DEEPEST,
+    DEPTH,
+    F_DEPTH,
     F_NEXT,
     F_ON,
     F_PUSH,
-    F_VERSION,
     FEEDS,
     FILLS,
     HEAD,
     LATENT_STEPS,
+    LIQUIDATIONS,
     LIVE,
     LIVE_LIST,
     N_ASKS,
     N_BIDS,
     N_FILLS,
+    N_LIQUIDATED,
     N_ROWS,
     NEXT,
     NEXT_LATENT_MS,
     NOW_MS,
     OWNER,
+    Q_PRICE,
+    Q_SIDE,
+    Q_SIZE,
+    Q_TIME,
     RING,
     ROWS,
     TRIGGERED,
-    VERSION,
     add,
     inner,
+    is_due,
     publish,
+    publish_best,
     remove,
     take,
 )
 
 # Slots of the float state: latent values, then parameters.
-V, X, S, NEXT_EVENT, SPARE = range(5)
+V, X, S, NEXT_EVENT, SEASON, ENTRY = range(6)
 (
     P_SIGNAL, P_EDGE, P_VOL, P_VOL_SD, P_VOL_TAU, P_S_TAU, P_LIMIT, P_MARKET, P_CANCEL, P_SIDE_TILT, P_SIZE_TILT,
     P_TAKER_TILT, P_LIMIT_SIZE, P_MARKET_SIZE, P_SIZE_SD, P_DISTANCE, P_TAIL, P_FAR, P_STALE, P_SNIPE, P_FLEE, P_REFILL,
-) = range(5, 27)  # fmt: skip
-F_STATE = 27
+    P_SEASON, P_LIQ_SHARE, P_LIQ_DISTANCE, P_ENTRY_TAU, P_CASCADE,
+) = range(6, 33)  # fmt: skip
+F_STATE = 33
 
 #: Grid of the latent processes.
 LATENT_MS = 200
@@ -72,7 +91,9 @@ _WORST_PUSH = 8 * DEEPEST
 
 
 #: Random streams, see :class:`simulation._lob.Lob`; not plain integers, see :func:`simulation._lob.inner`.
-_LATENT, _FLOW = np.array([0, 1])
+_LATENT, _FLOW, _FORCED = np.array([0, 1, 2])
+#: Maintenance margin of those who are liquidated: how far the bankruptcy price lies beyond the price that liquidates.
+_MAINTENANCE = 0.005
 
 
 @inner
@@ -113,6 +134,48 @@ def _limit_order(b, side, distance):  # type: ignore[no-untyped-def]
 
 
 @inner
+def _hazard(f, side):  # type: ignore[no-untyped-def]
+    """Share of the takers of a side that are liquidations of positions of the other."""
+    move = math.log(f[V] / f[ENTRY]) * (1.0 if side == 0 else -1.0)
+    return f[P_LIQ_SHARE] * (1.0 - math.exp(-move / f[P_LIQ_DISTANCE])) if move > 0.0 else 0.0
+
+
+@inner
+def _note_liquidation(b, side, size):  # type: ignore[no-untyped-def]
+    """Tell of a position that a taker of `side` has been forced to close."""
+    i = b.i
+    n = i[N_LIQUIDATED]
+    if size <= 0 or n == LIQUIDATIONS:
+        return
+    beyond = 1.0 + _MAINTENANCE if side == 0 else 1.0 - _MAINTENANCE
+    line = b.liquidated[n]
+    line[Q_SIDE], line[Q_PRICE], line[Q_SIZE], line[Q_TIME] = 1 - side, round(b.f[V] * beyond), size, i[NOW_MS]
+    i[N_LIQUIDATED] = n + 1
+
+
+@inner
+def _take(b, side, limit, size):  # type: ignore[no-untyped-def]
+    """A background taker, who may be a position that is being liquidated."""
+    left = take(b, side, limit, size, np.int64(BACKGROUND))
+    if left < size and _uniform(b.rng, _FORCED) < _hazard(b.f, side):
+        _note_liquidation(b, side, size - left)
+
+
+@inner
+def _cascade(b):  # type: ignore[no-untyped-def]
+    """Liquidations beyond those among the takers who come anyway: a fall makes sellers."""
+    f = b.f
+    for side in range(2):
+        rate = f[P_CASCADE] * _hazard(f, side) * LATENT_MS / 1000.0
+        if rate > 0.0 and _uniform(b.rng, _FORCED) < rate:
+            sd = f[P_SIZE_SD]
+            size = max(1, round(f[P_MARKET_SIZE] * math.exp(sd * _normal(b.rng, _FORCED) - 0.5 * sd * sd)))
+            limit = int(f[V] * (1.0 + _MAINTENANCE if side == 0 else 1.0 - _MAINTENANCE))
+            left = take(b, np.int64(side), limit, size, np.int64(BACKGROUND))
+            _note_liquidation(b, side, size - left)
+
+
+@inner
 def _event(b):  # type: ignore[no-untyped-def]
     """One arrival of the Poisson flow, and the time of the next."""
     i, f = b.i, b.f
@@ -129,11 +192,11 @@ def _event(b):  # type: ignore[no-untyped-def]
         buy = _uniform(b.rng, _FLOW) < 1.0 / (1.0 + math.exp(-2.0 * f[P_TAKER_TILT] * f[S]))
         size = _size(f, b.rng, f[P_MARKET_SIZE], 0.0)
         # Noise takers do not chase: they stop a few ticks behind the efficient price.
-        take(b, np.int64(0 if buy else 1), int(f[V]) + (8 if buy else -8), size, np.int64(BACKGROUND))
+        _take(b, np.int64(0 if buy else 1), int(f[V]) + (8 if buy else -8), size)
     elif i[LIVE] > 0:
         remove(b, b.pool[LIVE_LIST, int(_uniform(b.rng, _FLOW) * i[LIVE])])
     rate = f[P_LIMIT] + f[P_MARKET] * activity + f[P_CANCEL] * i[LIVE]
-    f[NEXT_EVENT] -= 1000.0 * math.log(1.0 - _uniform(b.rng, _FLOW)) / rate
+    f[NEXT_EVENT] -= 1000.0 * math.log(1.0 - _uniform(b.rng, _FLOW)) / (rate * f[SEASON])
 
 
 @inner
@@ -146,8 +209,12 @@ def _latent(b):  # type: ignore[no-untyped-def]
         f[S] = keep * f[S] + math.sqrt(1.0 - keep * keep) * _normal(b.rng, _LATENT)
         keep = math.exp(-_SLOW * minutes / f[P_VOL_TAU])
         f[X] = keep * f[X] + f[P_VOL_SD] * math.sqrt(1.0 - keep * keep) * _normal(b.rng, _LATENT)
+        angle = 2.0 * math.pi * (b.i[NEXT_LATENT_MS] / 3_600_000.0 - 15.0) / 24.0
+        f[SEASON] = math.exp(f[P_SEASON] * (math.cos(angle) + 0.5 * math.cos(2.0 * angle)))
+        keep = math.exp(-_SLOW * minutes / f[P_ENTRY_TAU])
+        f[ENTRY] = keep * f[ENTRY] + (1.0 - keep) * f[V]
     b.i[LATENT_STEPS] += 1
-    sigma = f[P_VOL] * math.exp(f[X] - f[P_VOL_SD] * f[P_VOL_SD])
+    sigma = f[P_VOL] * f[SEASON] * math.exp(f[X] - f[P_VOL_SD] * f[P_VOL_SD])
     drift = f[P_SIGNAL] * f[P_EDGE] * sigma * f[S] * minutes
     f[V] *= math.exp(drift + sigma * math.sqrt(minutes) * _normal(b.rng, _LATENT))
 
@@ -162,7 +229,7 @@ def _react(b, side):  # type: ignore[no-untyped-def]
     if i[N_BIDS + side] > 0 and (i[BEST_BID + side] - edge) * sign > 0:
         if _uniform(b.rng, _FLOW) < f[P_SNIPE]:
             bound = math.ceil(edge) if side == 0 else math.floor(edge)
-            take(b, 1 - side, bound, _size(f, b.rng, 2.0 * f[P_MARKET_SIZE], 0.0), np.int64(BACKGROUND))
+            _take(b, 1 - side, bound, _size(f, b.rng, 2.0 * f[P_MARKET_SIZE], 0.0))
         else:
             # Owners cancel what lies beyond the edge, each with the probability that he is quick enough.
             price = i[BEST_BID + side]
@@ -186,12 +253,13 @@ def advance(b, until_ms, prices, sizes):  # type: ignore[no-untyped-def]
     How a span is cut into calls changes nothing. `prices` and `sizes` are scratch for :func:`publish`.
     """
     i, f = b.i, b.f
+    best = np.zeros((2, 2), np.int64)
     while True:
         if i[TRIGGERED] != 0:
             return TRIGGER
         if i[N_FILLS] > 0:
             return FILLED
-        if i[N_ROWS] > ROWS - _WORST_PUSH or i[N_FILLS] > FILLS // 2:
+        if i[N_ROWS] > ROWS - _WORST_PUSH or i[N_FILLS] > FILLS // 2 or i[N_LIQUIDATED] > LIQUIDATIONS // 2:
             return FULL
         push, which = until_ms + 1, i[TRIGGERED]
         for k in range(FEEDS):
@@ -209,9 +277,18 @@ def advance(b, until_ms, prices, sizes):  # type: ignore[no-untyped-def]
             _latent(b)
             for side in range(2):
                 _react(b, side)
+            _cascade(b)
         elif soonest == event:
             _event(b)
         else:
             b.feed[which, F_NEXT] = push + b.feed[which, F_PUSH]
-            if b.feed[which, F_VERSION] != i[VERSION]:
+            if not is_due(i, b.feed, which, push):
+                continue
+            if b.feed[which, F_DEPTH] > 1:
                 publish(b, which, push, np.int64(0), prices, sizes)
+            else:
+                for side in range(2):
+                    best[side, 0], best[side, 1] = i[BEST_BID + side], 0
+                    if i[N_BIDS + side] > 0:
+                        best[side, 1] = b.ladder[DEPTH, i[BEST_BID + side] & (RING - 1)]
+                publish_best(i, b.rows, b.feed, b.shown, which, best, push)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -19,6 +19,8 @@ from market.errors import ConfigError
 from market.events import BOOK, GAP, TRADE, EventBatch
 from market.instruments import Instrument
 from simulation import _lob, _lob_flow
+from simulation.flow_params import Break, MarketParams
+from simulation.listed import Liquidation, Told
 from simulation.matching import Fill
 
 #: Contract rules of the synthetic perpetual; a tick is 0.17 bps of the starting price.
@@ -37,78 +39,7 @@ SYNTHETIC = Instrument(
 _CHUNK_MS = 600_000
 #: The market runs this long unseen before it opens, so that its book is stationary.
 _BURN_IN_MS = 300_000
-
-
-@dataclass(frozen=True, slots=True)
-class MarketParams:
-    """Parameters of the flow. Rates are a second, sizes quantity steps, distances ticks.
-
-    Attributes
-    ----------
-    start_ticks
-        Efficient price at the opening of the burn-in.
-    signal
-        How much of the planted drift is there: 0 none, 1 all.
-    edge
-        Drift a minute of one standard deviation of pressure, in units of the one-minute volatility.
-    volatility
-        Standard deviation of the efficient price's one-minute return.
-    vol_sd, vol_minutes
-        Log volatility: standard deviation and correlation time.
-    signal_minutes
-        Correlation time of the pressure.
-    limit_rate, market_rate
-        Arrivals of limit and of noise market orders.
-    cancel_rate
-        Cancellations of each resting order.
-    side_tilt, size_tilt, taker_tilt
-        Tilt a standard deviation of pressure: logit of limit orders' side, log of their size, logit of takers' side.
-    limit_size, market_size, size_sd
-        Mean sizes, and the standard deviation of their log.
-    distance, tail, far
-        Limit prices lie at ``distance * (u ** (-1 / tail) - 1)`` behind the efficient price, at most `far`.
-    stale
-        A quote is stale when the efficient price is this far beyond it.
-    snipe
-        Probability, each :data:`simulation._lob_flow.LATENT_MS`, that stale quotes are taken instead of cancelled.
-    flee
-        Probability that the owner of a stale quote cancels it in time.
-    refill
-        Probability that a market maker closes a gap behind the efficient price.
-    """
-
-    start_ticks: int = 60_000
-    signal: float = 1.0
-    edge: float = 0.35
-    volatility: float = 0.0009
-    vol_sd: float = 0.35
-    vol_minutes: float = 45.0
-    signal_minutes: float = 10.0
-    limit_rate: float = 4.5
-    market_rate: float = 0.5
-    cancel_rate: float = 0.004
-    side_tilt: float = 0.15
-    size_tilt: float = 0.6
-    taker_tilt: float = 0.2
-    limit_size: float = 600.0
-    market_size: float = 250.0
-    size_sd: float = 0.7
-    distance: float = 30.0
-    tail: float = 1.0
-    far: float = 1_500.0
-    stale: float = 1.0
-    snipe: float = 0.25
-    flee: float = 0.8
-    refill: float = 1.0
-
-    def __post_init__(self) -> None:
-        values = {field.name: float(getattr(self, field.name)) for field in fields(self)}
-        positive = {"start_ticks", "volatility", "vol_minutes", "signal_minutes", "limit_rate", "limit_size", "tail"}
-        for name, value in values.items():
-            if not np.isfinite(value) or value < 0 or (name in positive and value == 0):
-                raise ConfigError(
-                    f"{name} = {value} of a synthetic market is impossible", advice="Use a positive number"
-                )
+_NOTHING = Told()
 
 
 class SyntheticMarket:
@@ -135,18 +66,22 @@ class SyntheticMarket:
         self._prices: NDArray[np.int64] = np.zeros(_lob.DEEPEST, np.int64)
         self._sizes: NDArray[np.int64] = np.zeros(_lob.DEEPEST, np.int64)
         rng = np.random.default_rng([seed, zlib.crc32(symbol.encode())])
-        self.lob.rng[:] = rng.integers(0, 2**63, 2)
+        self.lob.rng[:2] = rng.integers(0, 2**63, 2)
+        self.lob.rng[2] = np.random.default_rng([seed, zlib.crc32(symbol.encode()), 1]).integers(0, 2**63)
+        self._params, self._breaks = params, list(params.breaks)
         self._set(params, rng)
         opening = start_ms - _BURN_IN_MS
         self.lob.i[_lob.NOW_MS] = self.lob.i[_lob.NEXT_LATENT_MS] = opening
         self.lob.f[_lob_flow.NEXT_EVENT] = opening
-        while self.advance(start_ms) != _lob_flow.REACHED:
+        while self._run(start_ms) != _lob_flow.REACHED:
             self.clear_rows()
+            self.drain_liquidations()
         self._reset()
 
     def _set(self, params: MarketParams, rng: np.random.Generator) -> None:
         f = self.lob.f
-        f[_lob_flow.V] = params.start_ticks + 0.5
+        f[_lob_flow.V] = f[_lob_flow.ENTRY] = params.start_ticks + 0.5
+        f[_lob_flow.SEASON] = 1.0
         f[_lob_flow.X] = rng.normal() * params.vol_sd
         f[_lob_flow.S] = rng.normal()
         for name, slot in _SLOTS.items():
@@ -154,7 +89,7 @@ class SyntheticMarket:
 
     def _reset(self) -> None:
         """Forget what was published and counted during the burn-in."""
-        self.lob.i[[_lob.N_ROWS, _lob.FRAME, _lob.TRADE_ID]] = 0
+        self.lob.i[[_lob.N_ROWS, _lob.FRAME, _lob.TRADE_ID, _lob.N_LIQUIDATED]] = 0
         self.lob.candles[:] = 0
 
     @property
@@ -173,17 +108,63 @@ class SyntheticMarket:
         return float(self.lob.f[_lob_flow.V])
 
     @property
+    def index_ticks(self) -> int:
+        """Index price: what the contract is worth elsewhere, which is the efficient price, ticks."""
+        return round(self.efficient_price)
+
+    @property
+    def told(self) -> Told:
+        """Nobody recorded anything of this market."""
+        return _NOTHING
+
+    @property
     def pressure(self) -> float:
         """Latent pressure, standard deviations; nobody in the market sees it."""
         return float(self.lob.f[_lob_flow.S])
 
     def advance(self, until_ms: int) -> int:
         """Run to a time, or to the first thing that needs attention (see :mod:`simulation._lob_flow`)."""
+        while self._breaks and self._breaks[0].at_ms <= until_ms:
+            reason = self._run(self._breaks[0].at_ms)
+            if reason != _lob_flow.REACHED:
+                return reason
+            self._enter(self._breaks.pop(0))
+        return self._run(until_ms)
+
+    def _run(self, until_ms: int) -> int:
         return int(_lob_flow.advance(self.lob, until_ms, self._prices, self._sizes))
+
+    def break_regime(self, change: Break) -> None:
+        """Change the regime at a time to come: the same change at the same time gives the same market.
+
+        Raises
+        ------
+        ConfigError
+            The time has passed.
+        """
+        if change.at_ms < self.now_ms:
+            raise ConfigError(
+                f"a regime cannot break at {change.at_ms}, it is {self.now_ms} already", advice="Choose a later time"
+            )
+        self._breaks = sorted([*self._breaks, change], key=lambda one: one.at_ms)
+
+    def _enter(self, change: Break) -> None:
+        f, own = self.lob.f, self._params
+        f[_lob_flow.P_SIGNAL] = own.signal * change.signal
+        f[_lob_flow.P_VOL] = own.volatility * change.volatility
+        for name in ("limit_rate", "market_rate", "cancel_rate"):
+            f[_SLOTS[name]] = getattr(own, name) * change.activity
 
     def clear_rows(self) -> None:
         """Empty the output buffer."""
         self.lob.i[_lob.N_ROWS] = 0
+
+    def drain_liquidations(self) -> list[Liquidation]:
+        """Positions of others that were liquidated since the last call."""
+        i = self.lob.i
+        rows = self.lob.liquidated[: int(i[_lob.N_LIQUIDATED])].tolist()
+        i[_lob.N_LIQUIDATED] = 0
+        return [Liquidation(*row) for row in rows]
 
     def open_feed(self, feed: int, levels: int, push_ms: int) -> None:
         """Publish a book topic from now on, beginning with a snapshot.
@@ -201,7 +182,7 @@ class SyntheticMarket:
         now = self.now_ms
         # Pushes lie on multiples of the interval, whenever somebody subscribes; the update id goes on.
         u = self.lob.feed[feed, _lob.F_U]
-        self.lob.feed[feed] = (1, now - now % push_ms + push_ms, 0, u, levels, push_ms, 0, 0)
+        self.lob.feed[feed] = (1, now - now % push_ms + push_ms, 0, u, levels, push_ms, 0, 0, 0)
         self.snapshot(feed)
 
     def snapshot(self, feed: int) -> None:
@@ -285,6 +266,7 @@ class SyntheticMarket:
             recv_ns=rows[:, _lob.R_PUSH] * 1_000_000,
         )
         self.clear_rows()
+        self.lob.i[_lob.N_LIQUIDATED] = 0
         return batch
 
 
@@ -311,6 +293,11 @@ _SLOTS = {
     "snipe": _lob_flow.P_SNIPE,
     "flee": _lob_flow.P_FLEE,
     "refill": _lob_flow.P_REFILL,
+    "season": _lob_flow.P_SEASON,
+    "liquidation_share": _lob_flow.P_LIQ_SHARE,
+    "liquidation_distance": _lob_flow.P_LIQ_DISTANCE,
+    "entry_minutes": _lob_flow.P_ENTRY_TAU,
+    "cascade": _lob_flow.P_CASCADE,
 }
 
 
