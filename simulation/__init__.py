@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from simulation.accounts import Account
     from simulation.exchange import LocalExchange, run_exchange
     from simulation.fills import ExitReason, FillModel, PlanOutcomes, Plans, PlanStatus, simulate
-    from simulation.paper import Accepted, Cancelled, Closed, Filled, PaperBroker, PaperPlan, Rejected, Report
+    from simulation.paper import Accepted, Cancelled, Closed, Filled, Funded, PaperBroker, PaperPlan, Rejected, Report
     from simulation.synthetic import SYNTHETIC, synthetic_events
 
 _HOME = {
@@ -29,6 +29,7 @@ _HOME = {
     "Cancelled": "paper",
     "Closed": "paper",
     "Filled": "paper",
+    "Funded": "paper",
     "PaperBroker": "paper",
     "PaperPlan": "paper",
     "Rejected": "paper",
@@ -49,6 +50,7 @@ __all__ = [
     "ExitReason",
     "FillModel",
     "Filled",
+    "Funded",
     "LocalExchange",
     "PaperBroker",
     "PaperPlan",

@@ -11,6 +11,18 @@ from numba import njit
 from market.events import EMPTY, FIRST, GAP, LAST, SNAPSHOT, TRADE
 from simulation import _layout as lay
 from simulation._kernel_book import crossed, displayed, set_level
+from simulation._kernel_orders import (
+    close_at_market,
+    due_of,
+    fill_entry,
+    fill_target,
+    finish,
+    fund,
+    funding_due,
+    reindex,
+    send_exit,
+    take_effect,
+)
 
 
 @njit(cache=True, inline="always")
@@ -34,79 +46,6 @@ def _reaches_plans(sides, keys, side):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _write(world, plan, what, price, size, role):  # type: ignore[no-untyped-def]
-    state = world.state
-    state[lay.CHANGED] = 1
-    if state[lay.LOGGING]:
-        line = world.log[state[lay.LOGGED]]
-        line[0], line[1], line[2], line[3], line[4], line[5] = plan, what, price, size, state[lay.CLOCK], role
-        state[lay.LOGGED] += 1
-
-
-@njit(cache=True)
-def _finish(world, index, status):  # type: ignore[no-untyped-def]
-    plan = world.plans[index]
-    plan.stage, plan.status, plan.end_ms = lay.DONE, status, world.state[lay.CLOCK]
-    world.state[lay.CHANGED] = 1
-    if status == lay.CLOSED:
-        plan.exit_ms = world.state[lay.CLOCK]
-        _write(world, index, lay.LOG_CLOSED, 0, plan.exited, plan.reason)
-
-
-@njit(cache=True)
-def _reindex(world):  # type: ignore[no-untyped-def]
-    """Drop finished plans and recompute what decides whether an event concerns any plan."""
-    state, sides, plans, active = world.state, world.sides, world.plans, world.active
-    state[lay.CHANGED] = 0
-    state[lay.RETRY] = 0
-    next_due = _funding_due(world)
-    next_command = plans[state[lay.NEXT_PLAN]].decide if state[lay.NEXT_PLAN] < state[lay.PLANS] else lay.NEVER
-    for side in range(2):
-        sides[side, lay.HOT] = sides[side, lay.HIDDEN_KEY] = sides[side, lay.STOP_KEY] = -lay.NEVER
-        sides[side, lay.TARGET_KEY] = lay.NEVER
-    world.watch[:] = False
-    kept = 0
-    for i in range(state[lay.ACTIVE]):
-        plan = plans[active[i]]
-        if plan.stage == lay.DONE:
-            continue
-        active[kept] = active[i]
-        kept += 1
-        side = plan.side
-        next_due = min(next_due, _due(plan))
-        if plan.stage <= lay.RESTING:
-            next_command = min(next_command, plan.cancel_command)
-        if plan.stage == lay.RESTING:
-            sides[side, lay.HOT] = max(sides[side, lay.HOT], plan.key)
-            world.watch[side, plan.key % lay.WATCH] = True
-            if plan.unseen:
-                sides[side, lay.HIDDEN_KEY] = max(sides[side, lay.HIDDEN_KEY], plan.key)
-        if plan.retry:
-            state[lay.RETRY] = 1
-        elif plan.exit_due == lay.NEVER and plan.filled > 0:
-            next_command = min(next_command, plan.hold_command)
-            sides[side, lay.STOP_KEY] = max(sides[side, lay.STOP_KEY], plan.stop)
-            sides[side, lay.TARGET_KEY] = min(sides[side, lay.TARGET_KEY], plan.target)
-    state[lay.ACTIVE], state[lay.NEXT_DUE], state[lay.NEXT_COMMAND] = kept, next_due, next_command
-
-
-@njit(cache=True)
-def _due(plan):  # type: ignore[no-untyped-def]
-    """When something that was sent for the plan next takes effect."""
-    if plan.stage == lay.FLYING:
-        return plan.arrive
-    if plan.stage == lay.RESTING:
-        return min(plan.cancel_due, plan.exit_due)
-    return plan.exit_due
-
-
-@njit(cache=True)
-def _funding_due(world):  # type: ignore[no-untyped-def]
-    following = world.state[lay.NEXT_FUNDING]
-    return world.funding_ms[following] if following < len(world.funding_ms) else lay.NEVER
-
-
-@njit(cache=True)
 def _begin_frame(world):  # type: ignore[no-untyped-def]
     """What the owner of the plans does once the last frame is read: decide, cancel, close by time."""
     state, plans, active = world.state, world.plans, world.active
@@ -116,7 +55,7 @@ def _begin_frame(world):  # type: ignore[no-untyped-def]
         plan = plans[index]
         state[lay.NEXT_PLAN] += 1
         if state[lay.STRICT] and (not state[lay.KNOWN] or plan.decide < state[lay.KNOWN_SINCE]):
-            _finish(world, index, lay.UNKNOWN)
+            finish(world, index, lay.UNKNOWN)
         else:
             plan.stage = lay.FLYING
             active[state[lay.ACTIVE]] = index
@@ -124,114 +63,12 @@ def _begin_frame(world):  # type: ignore[no-untyped-def]
     for i in range(state[lay.ACTIVE]):
         plan = plans[active[i]]
         if plan.cancel_command <= clock:
-            plan.cancel_due = plan.cancel_command + state[lay.LATENCY]
+            plan.cancel_due = min(plan.cancel_due, plan.cancel_command + state[lay.LATENCY])
             plan.cancel_command = lay.NEVER
         if plan.hold_command <= clock:
-            _send_exit(state, plan, plan.hold_command, lay.TIME)
+            send_exit(state, plan, plan.hold_command, lay.TIME)
             plan.hold_command = lay.NEVER
-    _reindex(world)
-
-
-@njit(cache=True)
-def _send_exit(state, plan, sent, reason):  # type: ignore[no-untyped-def]
-    """Send the market exit; whatever fires first is the one close of the plan."""
-    if plan.exit_due == lay.NEVER and not plan.retry:
-        plan.exit_due = sent + state[lay.LATENCY]
-        plan.reason = reason
-        state[lay.CHANGED] = 1
-
-
-@njit(cache=True)
-def _arrive(world, index):  # type: ignore[no-untyped-def]
-    plan = world.plans[index]
-    if crossed(world.keys, world.sides, plan.side, plan.key):
-        _write(world, index, lay.LOG_REJECTED, 0, 0, lay.NONE)
-        _finish(world, index, lay.REJECTED)
-        return
-    plan.stage = lay.RESTING
-    plan.queue = displayed(world, plan.side, plan.key)
-    plan.unseen = plan.queue == lay.HIDDEN
-    _write(world, index, lay.LOG_ACCEPTED, 0, 0, lay.NONE)
-
-
-@njit(cache=True)
-def _cancel(world, index):  # type: ignore[no-untyped-def]
-    plan = world.plans[index]
-    if plan.stage == lay.RESTING:
-        _write(world, index, lay.LOG_CANCELLED, 0, plan.left, lay.NONE)
-        plan.stage = lay.GONE
-    if plan.filled == 0:
-        _finish(world, index, lay.UNFILLED)
-
-
-@njit(cache=True)
-def _is_fresh(world, side, key):  # type: ignore[no-untyped-def]
-    """Whether the message that is being read has set a level."""
-    count = world.state[lay.FRESH]
-    for i in range(count):
-        if world.fresh[i, 0] == side and world.fresh[i, 1] == key:
-            return True
-    return count == lay.ALL_FRESH
-
-
-@njit(cache=True)
-def _exit(world, index):  # type: ignore[no-untyped-def]
-    """Close at market: cancel the rest of the entry, walk the book; what that lacks waits for the next messages.
-
-    Who waits has taken all that was displayed, so it finds size only where a message has shown a level anew.
-    """
-    plan = world.plans[index]
-    _cancel(world, index)
-    if plan.stage == lay.DONE:
-        return
-    side = plan.side
-    sign = 1 - 2 * side
-    level = world.sides[side, lay.END] - 1
-    while plan.exited < plan.filled and level >= world.sides[side, lay.BEGIN]:
-        taken = min(plan.filled - plan.exited, world.sizes[side, level])
-        if plan.retry and not _is_fresh(world, side, world.keys[side, level]):
-            taken = 0
-        price = sign * world.keys[side, level]
-        plan.exited += taken
-        plan.exit_value += taken * price
-        if taken > 0:
-            _write(world, index, lay.LOG_FILLED, price, taken, plan.reason)
-        level -= 1
-    plan.exit_due = lay.NEVER
-    plan.retry = 1
-    world.state[lay.CHANGED] = 1
-    if plan.exited == plan.filled:
-        _finish(world, index, lay.CLOSED)
-
-
-@njit(cache=True)
-def _fill(world, index, size):  # type: ignore[no-untyped-def]
-    """Fill the resting entry at its limit, as maker."""
-    plan = world.plans[index]
-    price = plan.key * (1 - 2 * plan.side)
-    if plan.filled == 0:
-        plan.entry_ms = world.state[lay.CLOCK]
-        if plan.hold != lay.NEVER:
-            plan.hold_command = world.state[lay.CLOCK] + plan.hold
-    plan.filled += size
-    plan.left -= size
-    plan.entry_value += size * price
-    if plan.left == 0:
-        plan.stage = lay.GONE
-    _write(world, index, lay.LOG_FILLED, price, size, lay.NONE)
-
-
-@njit(cache=True)
-def _fund(world, rate):  # type: ignore[no-untyped-def]
-    """Charge funding on open positions at the mid price: longs pay a positive rate, shorts receive it."""
-    sides, keys, plans, active = world.sides, world.keys, world.plans, world.active
-    for i in range(world.state[lay.ACTIVE]):
-        plan = plans[active[i]]
-        sign = 1 - 2 * plan.side
-        mark = float(plan.key * sign)
-        if sides[0, lay.BEGIN] < sides[0, lay.END] and sides[1, lay.BEGIN] < sides[1, lay.END]:
-            mark = (keys[0, sides[0, lay.END] - 1] - keys[1, sides[1, lay.END] - 1]) / 2.0
-        plan.funding += sign * rate * mark * (plan.filled - plan.exited)
+    reindex(world)
 
 
 @njit(cache=True)
@@ -240,24 +77,47 @@ def _settle(world):  # type: ignore[no-untyped-def]
     state, plans, active = world.state, world.plans, world.active
     while state[lay.NEXT_DUE] <= state[lay.CLOCK]:
         due = state[lay.NEXT_DUE]
-        if _funding_due(world) == due:
-            _fund(world, world.funding_rate[state[lay.NEXT_FUNDING]])
+        if funding_due(world) == due:
+            fund(world, world.funding_rate[state[lay.NEXT_FUNDING]])
             state[lay.NEXT_FUNDING] += 1
-            _reindex(world)
+            reindex(world)
             continue
         for i in range(state[lay.ACTIVE]):
-            index = active[i]
-            plan = plans[index]
-            if _due(plan) != due:
-                continue
-            if plan.stage == lay.FLYING:
-                _arrive(world, index)
-            elif plan.stage == lay.RESTING and plan.cancel_due == due:
-                plan.cancel_due = lay.NEVER
-                _cancel(world, index)
-            else:
-                _exit(world, index)
-        _reindex(world)
+            if due_of(plans[active[i]]) == due:
+                take_effect(world, active[i], due)
+        reindex(world)
+
+
+@njit(cache=True, inline="always")
+def _limit(plan):  # type: ignore[no-untyped-def]
+    return plan.key * (1 - 2 * plan.side)
+
+
+@njit(cache=True)
+def _trade_with_target(world, index, key, size):  # type: ignore[no-untyped-def]
+    """A trade at or through a resting target."""
+    plan = world.plans[index]
+    if -plan.target > key:
+        fill_target(world, index, plan.rest_left)
+    elif plan.rest_queue != lay.HIDDEN:
+        reached = size - plan.rest_queue
+        plan.rest_queue = max(plan.rest_queue - size, 0)
+        if reached > 0:
+            fill_target(world, index, min(reached, plan.rest_left))
+
+
+@njit(cache=True)
+def _look_at_target(world, index):  # type: ignore[no-untyped-def]
+    """A whole book message may cross a resting target, shorten the queue ahead of it, or bring it into sight."""
+    plan = world.plans[index]
+    if crossed(world.keys, world.sides, 1 - plan.side, -plan.target):
+        fill_target(world, index, plan.rest_left)
+        return
+    shown = displayed(world, 1 - plan.side, -plan.target)
+    plan.rest_queue = min(plan.rest_queue, shown)
+    if plan.rest_unseen != (shown == lay.HIDDEN):
+        plan.rest_unseen = 1 - plan.rest_unseen
+        world.state[lay.CHANGED] = 1
 
 
 @njit(cache=True)
@@ -270,30 +130,34 @@ def _on_trade(world, price, size, taker):  # type: ignore[no-untyped-def]
         for i in range(state[lay.ACTIVE]):
             index = active[i]
             plan = plans[index]
-            if plan.stage != lay.RESTING or plan.side != side or plan.key < key:
+            if plan.side != side:
+                if plan.rest_left > 0 and -plan.target >= key:
+                    _trade_with_target(world, index, key, size)
+                continue
+            if plan.stage != lay.RESTING or plan.key < key:
                 continue
             if plan.key > key:
-                _fill(world, index, plan.left)
+                fill_entry(world, index, plan.left, _limit(plan))
             elif plan.queue != lay.HIDDEN:
                 reached = size - plan.queue
                 plan.queue = max(plan.queue - size, 0)
                 if reached > 0:
-                    _fill(world, index, min(reached, plan.left))
+                    fill_entry(world, index, min(reached, plan.left), _limit(plan))
         if state[lay.CHANGED]:
-            _reindex(world)
+            reindex(world)
     for side in range(2):
         key = price * (1 - 2 * side)
         if sides[side, lay.STOP_KEY] < key < sides[side, lay.TARGET_KEY]:
             continue
         for i in range(state[lay.ACTIVE]):
             plan = plans[active[i]]
-            if plan.side == side and plan.filled > 0:
+            if plan.side == side and plan.filled > plan.exited:
                 if key <= plan.stop:
-                    _send_exit(state, plan, state[lay.CLOCK], lay.STOP)
-                elif key >= plan.target:
-                    _send_exit(state, plan, state[lay.CLOCK], lay.TARGET)
+                    send_exit(state, plan, state[lay.CLOCK], lay.STOP)
+                elif key >= plan.target and not plan.target_maker:
+                    send_exit(state, plan, state[lay.CLOCK], lay.TARGET)
     if state[lay.CHANGED]:
-        _reindex(world)
+        reindex(world)
 
 
 @njit(cache=True)
@@ -312,10 +176,14 @@ def _on_message_end(world):  # type: ignore[no-untyped-def]
         for i in range(state[lay.ACTIVE]):
             index = active[i]
             plan = plans[index]
-            if plan.stage != lay.RESTING or plan.side != side:
+            if plan.side != side:
+                if plan.rest_left > 0:
+                    _look_at_target(world, index)
+                continue
+            if plan.stage != lay.RESTING:
                 continue
             if crossed(world.keys, sides, side, plan.key):
-                _fill(world, index, plan.left)
+                fill_entry(world, index, plan.left, _limit(plan))
                 continue
             shown = displayed(world, side, plan.key)
             plan.queue = min(plan.queue, shown)
@@ -327,10 +195,10 @@ def _on_message_end(world):  # type: ignore[no-untyped-def]
         for i in range(state[lay.ACTIVE]):
             index = active[i]
             if plans[index].retry:
-                _exit(world, index)
+                close_at_market(world, index)
     state[lay.FRESH] = 0
     if state[lay.CHANGED]:
-        _reindex(world)
+        reindex(world)
 
 
 @njit(cache=True)
@@ -340,8 +208,8 @@ def _lose_book(world):  # type: ignore[no-untyped-def]
     state[lay.KNOWN] = state[lay.BUILDING] = state[lay.TOUCHED] = state[lay.FRESH] = 0
     if state[lay.STRICT]:
         for i in range(state[lay.ACTIVE]):
-            _finish(world, world.active[i], lay.UNKNOWN)
-        _reindex(world)
+            finish(world, world.active[i], lay.UNKNOWN)
+        reindex(world)
 
 
 @njit(cache=True)
@@ -361,6 +229,8 @@ def advance(  # type: ignore[no-untyped-def]
         if state[lay.LOGGED] > room:
             return row
         flag, what, own = flags[row], kind[row], side[row]
+        if what > GAP:  # tickers and liquidations move neither the clock nor the book
+            continue
         if ordinal[row] != state[lay.ORDINAL] or flag & FIRST:
             state[lay.ORDINAL] = ordinal[row]
             if state[lay.NEXT_COMMAND] <= state[lay.CLOCK]:

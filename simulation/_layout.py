@@ -1,7 +1,7 @@
 """Where the kernel keeps what it knows: the layout of its arrays.
 
 Numba freezes these constants into compiled code, and its disk cache notices a change of a kernel's own file only:
-change `_kernel.py` along with this file or `_kernel_book.py`, or clear the cache.
+`market/_kernel_cache.py` keeps a cache for each state of these files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ NONE, STOP, TARGET, TIME, FLATTEN = 0, 1, 2, 3, 4
 NEW, FLYING, RESTING, GONE, DONE = 0, 1, 2, 3, 4
 
 # Lines of the log.
-LOG_ACCEPTED, LOG_REJECTED, LOG_FILLED, LOG_CANCELLED, LOG_CLOSED = 0, 1, 2, 3, 4
+LOG_ACCEPTED, LOG_REJECTED, LOG_FILLED, LOG_CANCELLED, LOG_CLOSED, LOG_FUNDED = 0, 1, 2, 3, 4, 5
+#: Role of a fill of the resting target; other fills with the role `TARGET` were taken at market.
+RESTED = 5
 
 # Places in `World.state`.
 CLOCK, ORDINAL, KNOWN, KNOWN_SINCE, BUILDING, TOUCHED, STRICT, LATENCY, PLANS, NEXT_PLAN, ACTIVE = range(11)
@@ -39,13 +41,15 @@ BEGIN, END, HOT, HIDDEN_KEY, STOP_KEY, TARGET_KEY, SIDE_SIZE = range(7)
 WATCH = 1024
 
 #: What was asked for (stop and target are keys too); when things arrive, are sent, take effect; how far it has come.
-_ASKED = ("decide", "side", "key", "stop", "target", "size", "hold")
-_TIMES = ("arrive", "cancel_command", "hold_command", "cancel_due", "exit_due")
+#: `rest_*` is the resting target: what is left of it, the queue ahead of it, whether its level is out of sight.
+_ASKED = ("decide", "side", "key", "stop", "target", "size", "hold", "taking", "target_maker")
+_TIMES = ("arrive", "cancel_command", "hold_command", "cancel_due", "exit_due", "rest_due")
 _STOOD = ("stage", "reason", "retry", "queue", "unseen", "left", "filled", "entry_value", "exited", "exit_value")
+_RESTS = ("rest_left", "rest_queue", "rest_unseen", "exit_maker")
 _ENDED = ("entry_ms", "exit_ms", "end_ms", "status")
 
 #: A plan as the kernel keeps it.
-PLAN = np.dtype([(name, np.int64) for name in _ASKED + _TIMES + _STOOD + _ENDED] + [("funding", np.float64)])
+PLAN = np.dtype([(name, np.int64) for name in _ASKED + _TIMES + _STOOD + _RESTS + _ENDED] + [("funding", np.float64)])
 
 
 class World(NamedTuple):

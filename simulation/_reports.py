@@ -16,12 +16,12 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Report):
-    """The entry order stands in the book."""
+    """The entry order stands in the book; a directional one has been taken up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected(Report):
-    """The entry order would have taken liquidity; the plan has ended."""
+    """The passive entry order would have taken liquidity; the plan has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,28 @@ class Filled(Report):
     fee: Decimal
     maker: bool
     role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Funded(Report):
+    """Funding was due while a position was held.
+
+    Attributes
+    ----------
+    rate
+        Fraction of the position's value that longs pay.
+    mark
+        Mid price, ticks.
+    position
+        Signed steps held.
+    amount
+        Paid (negative: received), in ticks * steps.
+    """
+
+    rate: Decimal
+    mark: Decimal
+    position: int
+    amount: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +117,7 @@ class PaperPlan:
 
     Attributes
     ----------
-    side, limit, stop, target, size
+    side, limit, stop, target, size, taking, target_maker
         As submitted.
     resting
         Steps of the entry order that are open or under way.
@@ -107,6 +129,8 @@ class PaperPlan:
         First fill, -1 before it.
     closing
         Why the position is being closed, ``None`` while it is not.
+    target_left
+        Steps of the maker target that rest in the book.
     """
 
     plan_id: str
@@ -120,3 +144,6 @@ class PaperPlan:
     entry_value: int
     entry_ms: int
     closing: str | None
+    taking: bool = False
+    target_maker: bool = False
+    target_left: int = 0

@@ -20,8 +20,8 @@ The rules, for a plan that buys (selling mirrors them):
    `latency_ms` after its trigger, cancels the rest of the entry, walks the book and pays the taker fee; what the book
    does not hold is closed on the following messages, only against levels that they show anew. The first trigger counts.
 7. *Funding* is charged on the position held at each funding time, at the mid price.
-8. *Unknown.* A plan whose life touches a time at which the book is unknown, or the end of the data, is unknown. That is
-   not a loss, not a zero, and not a label.
+10. *Unknown.* A plan whose life touches a time at which the book is unknown, or the end of the data, is unknown. That
+    is not a loss, not a zero, and not a label.
 
 Plans do not see each other, and the market does not see them: sizes are assumed small beside the book.
 
@@ -33,11 +33,8 @@ Bybit, "Take Profit/Stop Loss" (``tpslMode=Full``): https://bybit-exchange.githu
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
-from enum import IntEnum
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,168 +42,12 @@ from numpy.typing import ArrayLike, NDArray
 from market.events import EventBatch
 from simulation import _layout as lay
 from simulation._kernel import advance
+from simulation.plans import ExitReason, FillModel, PlanOutcomes, Plans, PlanStatus
+
+__all__ = ["ExitReason", "FillModel", "PlanOutcomes", "PlanStatus", "Plans", "simulate"]
 
 _CHUNK = 1 << 16
 _NO_LIMIT = 1 << 62
-
-
-class PlanStatus(IntEnum):
-    """How a plan ended."""
-
-    UNFILLED = lay.UNFILLED
-    CLOSED = lay.CLOSED
-    UNKNOWN = lay.UNKNOWN
-    REJECTED = lay.REJECTED
-
-
-class ExitReason(IntEnum):
-    """Why a position was closed."""
-
-    NONE = lay.NONE
-    STOP = lay.STOP
-    TARGET = lay.TARGET
-    TIME = lay.TIME
-    FLATTEN = lay.FLATTEN
-
-
-@dataclass(frozen=True, slots=True)
-class FillModel:
-    """What trading costs, and how late orders arrive.
-
-    Attributes
-    ----------
-    latency_ms
-        From a decision or trigger to its effect at the exchange, ms of exchange time; at least 0.
-    maker_fee, taker_fee
-        Fractions of traded value; a negative maker fee is a rebate.
-    """
-
-    latency_ms: int
-    maker_fee: float
-    taker_fee: float
-
-    def __post_init__(self) -> None:
-        if self.latency_ms < 0 or not all(
-            math.isfinite(fee) and abs(fee) < 1 for fee in (self.maker_fee, self.taker_fee)
-        ):
-            raise ValueError(f"impossible fill model: {self}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plans:
-    """Order plans, as a structure of arrays; any sequences of integers are accepted.
-
-    Attributes
-    ----------
-    decide_ms : int64[n]
-        When the plan is decided, usually the close of a bar, ms UTC.
-    side : int8[n]
-        +1 buys first, -1 sells first.
-    limit, stop, target : int64[n]
-        Ticks; the stop lies on the losing side of the limit, the target on the winning side.
-    size : int64[n]
-        Quantity steps.
-    tif_ms : int64[n]
-        The entry is cancelled this long after the decision.
-    hold_ms : int64[n]
-        The position is closed this long after its first fill.
-
-    Raises
-    ------
-    ValueError
-        Lengths differ, or a plan is impossible; the message names its row.
-    """
-
-    decide_ms: NDArray[np.int64]
-    side: NDArray[np.int8]
-    limit: NDArray[np.int64]
-    stop: NDArray[np.int64]
-    target: NDArray[np.int64]
-    size: NDArray[np.int64]
-    tif_ms: NDArray[np.int64]
-    hold_ms: NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            column = np.atleast_1d(np.asarray(getattr(self, field.name)))
-            if column.size and not np.issubdtype(column.dtype, np.integer):
-                raise ValueError(f"plans: {field.name} holds {column.dtype}, not integers")
-            object.__setattr__(self, field.name, column.astype(np.int8 if field.name == "side" else np.int64))
-        if len({getattr(self, field.name).shape for field in fields(self)}) != 1 or self.side.ndim != 1:
-            raise ValueError("plans: the columns differ in length")
-        possible = (
-            (np.abs(self.side) == 1)
-            & (self.decide_ms >= 0)
-            & (np.minimum(np.minimum(self.limit, self.stop), self.target) > 0)
-            & (self.side * (self.limit - self.stop) > 0)
-            & (self.side * (self.target - self.limit) > 0)
-            & (self.size > 0)
-            & (self.tif_ms > 0)
-            & (self.hold_ms > 0)
-        )
-        if not possible.all():
-            row = int(np.argmin(possible))
-            values = ", ".join(f"{field.name} {getattr(self, field.name)[row]}" for field in fields(self))
-            raise ValueError(f"plans: row {row} is impossible ({values})")
-
-    def __len__(self) -> int:
-        return len(self.side)
-
-    def __getitem__(self, rows: slice | NDArray[np.bool_] | NDArray[np.int64]) -> Plans:
-        columns: list[Any] = [getattr(self, field.name)[rows] for field in fields(self)]
-        return Plans(*columns)
-
-    @classmethod
-    def concat(cls, parts: Iterable[Plans]) -> Plans:
-        """Join plans end to end: one pass over the events serves them all."""
-        held = list(parts)
-        none: list[Any] = [np.empty(0, np.int64)]
-        columns = [np.concatenate([getattr(part, field.name) for part in held] or none) for field in fields(cls)]
-        return cls(*columns)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PlanOutcomes:
-    """What became of plans, in the plans' order. Values are sums of ticks * steps.
-
-    Attributes
-    ----------
-    status : int8[n]
-        :class:`PlanStatus`.
-    exit_reason : int8[n]
-        :class:`ExitReason`.
-    entry_ms, exit_ms : int64[n]
-        First fill of the entry and last fill of the exit; -1 where there is none.
-    end_ms : int64[n]
-        When the outcome is fully known: the end of the label. -1 for unknown ones.
-    filled : int64[n]
-        Steps; -1 unknown.
-    entry_value, exit_value : int64[n]
-        -1 unknown.
-    fees, funding : float64[n]
-        Paid (negative: received); NaN unknown.
-    net_return : float64[n]
-        Profit after fees and funding, as a fraction of the entry value; 0.0 for unfilled and rejected plans, NaN for
-        unknown ones.
-    """
-
-    status: NDArray[np.int8]
-    exit_reason: NDArray[np.int8]
-    entry_ms: NDArray[np.int64]
-    exit_ms: NDArray[np.int64]
-    end_ms: NDArray[np.int64]
-    filled: NDArray[np.int64]
-    entry_value: NDArray[np.int64]
-    exit_value: NDArray[np.int64]
-    fees: NDArray[np.float64]
-    funding: NDArray[np.float64]
-    net_return: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.status)
-
-    def __getitem__(self, rows: slice | NDArray[np.bool_] | NDArray[np.int64]) -> Self:
-        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def simulate(
@@ -229,7 +70,7 @@ def simulate(
     model
         Costs and latency.
     funding_ms, funding_rate
-        Funding times, ascending, ms UTC, and rates as fractions of position value (positive: longs pay).
+        Funding times, ascending, ms UTC, and rates as fractions of position value (positive: longs pay; NaN: unknown).
     progress
         Called with the number of rows taken in so far.
 
@@ -271,9 +112,10 @@ def plan_records(plans: Plans, model: FillModel, order: NDArray[np.int64]) -> ND
         records[name] = sign * column[order]
     records["size"] = records["left"] = plans.size[order]
     records["hold"] = plans.hold_ms[order]
+    records["taking"], records["target_maker"] = plans.taking[order], plans.target_maker[order]
     records["arrive"] = records["decide"] + model.latency_ms
     records["cancel_command"] = records["decide"] + plans.tif_ms[order]
-    for name in ("hold_command", "cancel_due", "exit_due"):
+    for name in ("hold_command", "cancel_due", "exit_due", "rest_due"):
         records[name] = lay.NEVER
     for name in ("entry_ms", "exit_ms", "end_ms", "status"):
         records[name] = -1
@@ -370,8 +212,8 @@ def _funding(times: ArrayLike | None, rates: ArrayLike | None) -> tuple[NDArray[
     shares = np.asarray([] if rates is None else rates, np.float64)
     if moments.shape != shares.shape or moments.ndim != 1:
         raise ValueError("funding: times and rates differ in length")
-    if (np.diff(moments) <= 0).any() or not np.isfinite(shares).all():
-        raise ValueError("funding: times must ascend and rates be finite")
+    if (np.diff(moments) <= 0).any() or np.isinf(shares).any():
+        raise ValueError("funding: times must ascend and rates be finite, or NaN where unknown")
     return moments, shares
 
 
@@ -387,7 +229,9 @@ def _outcomes(records: NDArray[np.void], model: FillModel) -> PlanOutcomes:
         return np.where(unknown, np.nan, values)
 
     entry, exit_ = records["entry_value"], records["exit_value"]
-    fees = model.maker_fee * entry + model.taker_fee * exit_
+    rested = records["exit_maker"]
+    fees = np.where(records["taking"], model.taker_fee, model.maker_fee) * entry
+    fees = fees + (model.taker_fee * (exit_ - rested) + model.maker_fee * rested)
     profit = (1 - 2 * records["side"]) * (exit_ - entry) - fees - records["funding"]
     return PlanOutcomes(
         status=status,

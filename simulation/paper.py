@@ -18,21 +18,24 @@ from numpy.typing import NDArray
 from market.errors import DataError, OrderRejected
 from market.events import EventBatch
 from simulation import _layout as lay
-from simulation._reports import Accepted, Cancelled, Closed, Filled, PaperPlan, Rejected, Report
+from simulation._reports import Accepted, Cancelled, Closed, Filled, Funded, PaperPlan, Rejected, Report
 from simulation.fills import ExitReason, FillModel, PlanStatus, make_world, reserve, take_in
 
-__all__ = ["Accepted", "Cancelled", "Closed", "Filled", "PaperBroker", "PaperPlan", "Rejected", "Report"]
+__all__ = ["Accepted", "Cancelled", "Closed", "Filled", "Funded", "PaperBroker", "PaperPlan", "Rejected", "Report"]
 
-_SCHEMA = 1
+_SCHEMA = 2
+#: Snapshots that can be restored; the first knew passive entries with the target at market only.
+_READABLE = (1, 2)
 #: Ids of ended plans that are remembered.
 _MEMORY = 10_000
 _NAMES: tuple[str, ...] = lay.PLAN.names or ()
 _UNSENT = {
     **dict.fromkeys(_NAMES, 0),
-    **dict.fromkeys(("hold", "cancel_command", "hold_command", "cancel_due", "exit_due"), lay.NEVER),
+    **dict.fromkeys(("hold", "cancel_command", "hold_command", "cancel_due", "exit_due", "rest_due"), lay.NEVER),
     **dict.fromkeys(("entry_ms", "exit_ms", "end_ms", "status"), -1),
 }
-_ROLES = {reason: reason.name.lower() for reason in ExitReason} | {ExitReason.NONE: "entry"}
+_ROLES: dict[int, str] = {reason: reason.name.lower() for reason in ExitReason}
+_ROLES |= {lay.NONE: "entry", lay.RESTED: "target"}
 
 
 class PaperBroker:
@@ -65,8 +68,20 @@ class PaperBroker:
         """Whether the book can be trusted now."""
         return bool(self._world.state[lay.KNOWN])
 
-    def submit(self, plan_id: str, side: int, limit: int, stop: int, target: int, size: int, now_ms: int) -> None:
-        """Send a post-only entry with its attached stop and target.
+    def submit(
+        self,
+        plan_id: str,
+        side: int,
+        limit: int,
+        stop: int,
+        target: int,
+        size: int,
+        now_ms: int,
+        *,
+        taking: bool = False,
+        target_maker: bool = False,
+    ) -> None:
+        """Send an entry with its attached stop and target.
 
         Parameters
         ----------
@@ -80,6 +95,11 @@ class PaperBroker:
             Steps.
         now_ms
             When it is sent.
+        taking
+            The entry is immediate-or-cancel and may take up to `limit`; else it is post-only.
+        target_maker
+            The broker sends the target as a reduce-only post-only limit with every fill of the entry, and closes at
+            market where it would take; else the target is a market order on trigger.
 
         Raises
         ------
@@ -109,7 +129,8 @@ class PaperBroker:
             plan_id,
             _UNSENT
             | {"side": (1 - side) // 2, "key": side * limit, "stop": side * stop, "target": side * target}
-            | {"size": size, "left": size, "decide": self.clock_ms, "arrive": now_ms + self.model.latency_ms},
+            | {"size": size, "left": size, "decide": self.clock_ms, "arrive": now_ms + self.model.latency_ms}
+            | {"taking": int(taking), "target_maker": int(target_maker)},
         )
 
     def cancel(self, plan_id: str, now_ms: int) -> bool:
@@ -153,7 +174,9 @@ class PaperBroker:
         return True
 
     def fund(self, rate: float, time_ms: int) -> None:
-        """Schedule a funding payment at the mid price; longs pay a positive rate.
+        """Schedule a funding payment at the mid price, or correct the rate of the last one; longs pay a positive rate.
+
+        Call it with every ticker: what is charged is the last rate that was told before the time came.
 
         Raises
         ------
@@ -161,12 +184,15 @@ class PaperBroker:
             The rate is not a number, or a later payment is scheduled already (10001).
         """
         times, rates = self._pending_funding()
-        if not np.isfinite(rate) or (times.size and times[-1] >= time_ms):
+        if not np.isfinite(rate) or (times.size and times[-1] > time_ms):
             raise OrderRejected(
                 f"funding {rate} at {time_ms} is impossible",
                 advice="Schedule payments in the order of their times",
                 code=10001,
             )
+        if times.size and times[-1] == time_ms:
+            rates[-1] = rate
+            return
         self._world.state[lay.NEXT_FUNDING] = 0
         self._world = self._world._replace(
             funding_ms=np.append(times, np.int64(time_ms)), funding_rate=np.append(rates, float(rate))
@@ -225,11 +251,12 @@ class PaperBroker:
         """
         broker = cls(model)
         try:
-            if snapshot["schema"] != _SCHEMA:
+            if snapshot["schema"] not in _READABLE:
                 raise ValueError(f"schema {snapshot['schema']}")
+            unsent = _UNSENT if snapshot["schema"] == 1 else {}
             broker._world.state[lay.CLOCK] = int(snapshot["clock_ms"])
             for plan_id, values in snapshot["plans"].items():
-                broker._adopt(str(plan_id), values)
+                broker._adopt(str(plan_id), unsent | dict(values))
             broker._ended = {str(plan_id): PlanStatus(status) for plan_id, status in snapshot["ended"].items()}
             for time, rate in snapshot["funding"]:
                 broker.fund(rate, time)
@@ -293,7 +320,10 @@ class PaperBroker:
             position=sign * int(plan["filled"] - plan["exited"]),
             entry_value=int(plan["entry_value"]),
             entry_ms=int(plan["entry_ms"]),
-            closing=_ROLES[ExitReason(int(plan["reason"]))] if closing else None,
+            closing=_ROLES[int(plan["reason"])] if closing else None,
+            taking=bool(plan["taking"]),
+            target_maker=bool(plan["target_maker"]),
+            target_left=int(plan["rest_left"]),
         )
 
     def _hurry(self, due: int) -> None:
@@ -336,23 +366,28 @@ class PaperBroker:
             return Rejected(plan_id, time_ms)
         if what == lay.LOG_CANCELLED:
             return Cancelled(plan_id, time_ms, left=size, filled=int(plan["filled"]))
-        reason = ExitReason(role)
+        sign = 1 - 2 * int(plan["side"])
+        if what == lay.LOG_FUNDED:
+            # The line was written when the payment was due: `role` counts payments from the last that was dropped.
+            rate, mark = Decimal(repr(float(self._world.funding_rate[role]))), Decimal(price) / 2
+            return Funded(plan_id, time_ms, rate, mark, sign * size, sign * size * mark * rate)
+        entry_fee = self._taker if plan["taking"] else self._maker
         if what == lay.LOG_FILLED:
-            entry = reason is ExitReason.NONE
-            side = (1 - 2 * int(plan["side"])) * (1 if entry else -1)
-            fee = (self._maker if entry else self._taker) * price * size
-            return Filled(plan_id, time_ms, side, price, size, fee, maker=entry, role=_ROLES[reason])
-        entry_value, exit_value = int(plan["entry_value"]), int(plan["exit_value"])
-        fees = self._maker * entry_value + self._taker * exit_value
+            entry = role == lay.NONE
+            maker = not plan["taking"] if entry else role == lay.RESTED
+            fee = (self._maker if maker else self._taker) * price * size
+            return Filled(plan_id, time_ms, sign if entry else -sign, price, size, fee, bool(maker), _ROLES[role])
+        entry_value, exit_value, rested = (int(plan[name]) for name in ("entry_value", "exit_value", "exit_maker"))
+        fees = entry_fee * entry_value + self._taker * (exit_value - rested) + self._maker * rested
         funding = Decimal(repr(float(plan["funding"])))
         return Closed(
             plan_id,
             time_ms,
-            reason=_ROLES[reason],
+            reason=_ROLES[role],
             filled=int(plan["filled"]),
             entry_value=entry_value,
             exit_value=exit_value,
             fees=fees,
             funding=funding,
-            profit=(1 - 2 * int(plan["side"])) * (exit_value - entry_value) - fees - funding,
+            profit=sign * (exit_value - entry_value) - fees - funding,
         )

@@ -110,6 +110,8 @@ class Life:
     size: int
     tif: int
     hold: int
+    taking: int
+    target_maker: int
     model: FillModel
     book: dict[int, dict[int, int]] = field(default_factory=lambda: {BID: {}, ASK: {}})
     known: bool = False
@@ -123,8 +125,13 @@ class Life:
     entries: list[tuple[int, int, int]] = field(default_factory=list)  # time, price, size
     exits: list[tuple[int, int, int]] = field(default_factory=list)
     cancel_at: int | None = None
+    expired: bool = False
     exit_at: int | None = None
     walking: bool = False
+    target_at: int | None = None
+    target_left: int = 0
+    target_queue: int | None = None
+    rested: int = 0  # value of the exits that the resting target made
     used: dict[int, int] = field(default_factory=dict)  # taken at a price since a message last showed it
     funding: float = 0.0
     end: int = -1
@@ -173,8 +180,9 @@ class Life:
             self.order = "flying"
             if not self.known or self.decide < self.known_since:
                 self._end(PlanStatus.UNKNOWN)
-        if self.cancel_at is None and self.clock >= self.decide + self.tif:
-            self.cancel_at = self.decide + self.tif + self.model.latency_ms
+        if not self.expired and self.clock >= self.decide + self.tif:
+            self.expired, late = True, self.decide + self.tif + self.model.latency_ms
+            self.cancel_at = late if self.cancel_at is None else min(self.cancel_at, late)
         if self.entries and self.clock >= self.entries[0][0] + self.hold:
             self._leave(self.entries[0][0] + self.hold, ExitReason.TIME)
 
@@ -189,49 +197,94 @@ class Life:
                 things.append((payments[0][0], 0))
             if self.order == "flying":
                 things.append((self.decide + self.model.latency_ms, 1))
+            if self.target_at is not None and self.order != "flying":
+                things.append((self.target_at, 2))
             if self.order == "resting" and self.cancel_at is not None:
-                things.append((self.cancel_at, 2))
+                things.append((self.cancel_at, 3))
             if self.exit_at is not None and not self.walking:
-                things.append((self.exit_at, 3))
+                things.append((self.exit_at, 4))
             if not things or min(things)[0] > self.clock:
                 return
             what = min(things)[1]
             if what == 0:
                 rate = payments.pop(0)[1]
-                if self.held:
+                if self.held and rate != rate:
+                    self._end(PlanStatus.UNKNOWN)
+                elif self.held:
                     mid = (max(self.book[BID]) + min(self.book[ASK])) / 2 if all(self.book.values()) else self.limit
                     self.funding += self.side * rate * mid * self.held
             elif what == 1:
                 self._arrive()
             elif what == 2:
-                self.order = "gone"
-                if not self.entries:
-                    self._end(PlanStatus.UNFILLED)
+                self._send_target()
+            elif what == 3:
+                self._cancel()
             else:
                 self.walking = True
                 self._walk()
 
-    def _taken_out(self) -> bool:
-        if self.side > 0:
-            return bool(self.book[ASK]) and min(self.book[ASK]) <= self.limit
-        return bool(self.book[BID]) and max(self.book[BID]) >= self.limit
+    def _cancel(self) -> None:
+        self.order = "gone"
+        if not self.entries:
+            self._end(PlanStatus.UNFILLED)
+        elif not self.held:
+            self._end_by_target()
 
-    def _shown(self) -> int | None:
-        own = self.book[BID if self.side > 0 else ASK]
-        if not own or (self.limit < min(own) if self.side > 0 else self.limit > max(own)):
+    def _end_by_target(self) -> None:
+        self.reason = ExitReason.TARGET
+        self._end(PlanStatus.CLOSED)
+
+    def _taken_out(self, side: int, price: int) -> bool:
+        """Whether an order to buy (side 1) or sell at a price would take."""
+        if side > 0:
+            return bool(self.book[ASK]) and min(self.book[ASK]) <= price
+        return bool(self.book[BID]) and max(self.book[BID]) >= price
+
+    def _shown(self, side: int, price: int) -> int | None:
+        own = self.book[BID if side > 0 else ASK]
+        if not own or (price < min(own) if side > 0 else price > max(own)):
             return None
-        return own.get(self.limit, 0)
+        return own.get(price, 0)
 
     def _arrive(self) -> None:
-        if self._taken_out():
+        if self.taking:
+            for price in sorted(self.book[ASK if self.side > 0 else BID], reverse=self.side < 0):
+                size = min(self.left, self.book[ASK if self.side > 0 else BID][price])
+                if size and self.side * price <= self.side * self.limit:
+                    self._fill(size, price)
+            if self.left:
+                self._cancel()
+        elif self._taken_out(self.side, self.limit):
             self._end(PlanStatus.REJECTED)
         else:
-            self.order, self.queue = "resting", self._shown()
+            self.order, self.queue = "resting", self._shown(self.side, self.limit)
 
-    def _fill(self, size: int) -> None:
-        self.entries.append((self.clock, self.limit, size))
+    def _send_target(self) -> None:
+        self.target_at = None
+        if not self.held:
+            return
+        if self._taken_out(-self.side, self.target):
+            self.target_left = 0
+            self._leave(self.clock, ExitReason.TARGET)
+        else:
+            self.target_left, self.target_queue = self.held, self._shown(-self.side, self.target)
+
+    def _fill(self, size: int, price: int) -> None:
+        self.entries.append((self.clock, price, size))
         if self.left == 0:
             self.order = "gone"
+        if self.target_maker and self.reason is ExitReason.NONE:
+            self.target_at = self.clock + self.model.latency_ms
+
+    def _fill_target(self, size: int) -> None:
+        self.exits.append((self.clock, self.target, size))
+        self.rested += self.target * size
+        self.target_left -= size
+        if self.order == "resting":
+            soon = self.clock + self.model.latency_ms
+            self.cancel_at = soon if self.cancel_at is None else min(self.cancel_at, soon)
+        elif not self.held:
+            self._end_by_target()
 
     def _trade(self, taker: int, price: int, size: int) -> None:
         if self.status is not None:
@@ -239,20 +292,32 @@ class Life:
         against = taker == (SELL if self.side > 0 else BUY)
         if self.order == "resting" and against and self.known:
             if self.side * price < self.side * self.limit:
-                self._fill(self.left)
+                self._fill(self.left, self.limit)
             elif price == self.limit and self.queue is not None:
                 reached = max(size - self.queue, 0)
                 self.queue = max(self.queue - size, 0)
                 if reached:
-                    self._fill(min(reached, self.left))
-        if self.held:
+                    self._fill(min(reached, self.left), self.limit)
+        if self.target_left and taker == (BUY if self.side > 0 else SELL) and self.known:
+            if self.side * price > self.side * self.target:
+                self._fill_target(self.target_left)
+            elif price == self.target and self.target_queue is not None:
+                reached = max(size - self.target_queue, 0)
+                self.target_queue = max(self.target_queue - size, 0)
+                if reached:
+                    self._fill_target(min(reached, self.target_left))
+        if self.held and self.status is None:
             if self.side * price <= self.side * self.stop:
                 self._leave(self.clock, ExitReason.STOP)
-            elif self.side * price >= self.side * self.target:
+            elif self.side * price >= self.side * self.target and not self.target_maker:
                 self._leave(self.clock, ExitReason.TARGET)
 
     def _walk(self) -> None:
-        self.order = "gone"
+        if self.order == "resting":
+            self._cancel()
+        if self.status is not None:
+            return
+        self.order, self.target_left, self.target_at = "gone", 0, None
         own = self.book[BID if self.side > 0 else ASK]
         for price in sorted(own, reverse=self.side > 0):
             size = min(self.held, own[price] - self.used.get(price, 0))
@@ -278,11 +343,18 @@ class Life:
             self.known_since = self.clock
         self.known, self.building = True, False
         if self.order == "resting" and self.status is None:
-            if self._taken_out():
-                self._fill(self.left)
+            if self._taken_out(self.side, self.limit):
+                self._fill(self.left, self.limit)
             else:
-                shown = self._shown()
+                shown = self._shown(self.side, self.limit)
                 if shown is not None:
                     self.queue = shown if self.queue is None else min(self.queue, shown)
+        if self.target_left and self.status is None:
+            if self._taken_out(-self.side, self.target):
+                self._fill_target(self.target_left)
+            else:
+                shown = self._shown(-self.side, self.target)
+                if shown is not None:
+                    self.target_queue = shown if self.target_queue is None else min(self.target_queue, shown)
         if self.walking and self.status is None:
             self._walk()

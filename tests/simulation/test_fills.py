@@ -314,6 +314,93 @@ def test_shorts_receive_positive_funding() -> None:
     assert outcomes.net_return[0] == pytest.approx(0.01 * 100.5 * 2 / 202, abs=1e-15)
 
 
+def test_an_unknown_rate_makes_the_outcome_of_an_open_position_unknown() -> None:
+    """Not a payment of nothing. Who was flat then is as known as before."""
+    tape = filled().book(1210).trade(1300, BUY, (105, 1)).book(1400)
+    for time_ms, known in ((1150, True), (1250, False), (1500, True)):
+        outcomes = simulate([tape.batch], plan(), MODEL, funding_ms=[time_ms], funding_rate=[float("nan")])
+        assert (status(outcomes) is PlanStatus.CLOSED) is known
+        assert np.isnan(outcomes.net_return[0]) is np.bool_(not known)
+
+
+# Directional entries
+
+
+def test_a_directional_entry_takes_what_the_book_shows_up_to_its_limit() -> None:
+    tape = market().book(1060, asks={101: 1}).trade(1200, SELL, (95, 1)).book(1300)
+    outcomes = run(tape, plan(taking=1, limit=102, size=9))
+    assert (outcomes.filled[0], outcomes.entry_value[0], outcomes.entry_ms[0]) == (9, 5 * 101 + 4 * 102, 1060)
+    assert reason(outcomes) is ExitReason.STOP
+    assert outcomes.fees[0] == pytest.approx(0.00055 * (outcomes.entry_value[0] + outcomes.exit_value[0]))
+
+
+def test_what_a_directional_entry_does_not_get_is_cancelled_at_once() -> None:
+    tape = market().book(1060).book(1070, asks={101: 9}).trade(1200, BUY, (105, 1)).book(1300)
+    outcomes = run(tape, plan(taking=1, limit=101, size=9))
+    assert (outcomes.filled[0], outcomes.entry_value[0]) == (5, 505)
+    assert reason(outcomes) is ExitReason.TARGET
+    away = run(tape, plan(taking=1, limit=100))
+    assert status(away) is PlanStatus.UNFILLED
+    assert (away.end_ms[0], away.net_return[0]) == (1060, 0.0)
+
+
+@pytest.mark.failure(27)
+def test_a_directional_entry_carries_its_target() -> None:
+    tape = market().book(1060).trade(1100, BUY, (105, 1)).book(1200)
+    assert reason(run(tape, plan(taking=1, limit=101))) is ExitReason.TARGET
+
+
+# Maker targets
+
+
+@pytest.mark.failure(28)
+def test_a_maker_target_is_sent_with_the_fill_and_waits_in_its_queue() -> None:
+    """Filled at 1200, so the target arrives at 1250, behind the five steps that stand at 105."""
+    touched = filled().book(1260).trade(1300, BUY, (105, 5)).book(1400)
+    assert status(run(touched, plan(target_maker=1))) is PlanStatus.UNKNOWN
+    outcomes = run(filled().book(1260).trade(1300, BUY, (105, 6), (105, 1)), plan(target_maker=1))
+    assert reason(outcomes) is ExitReason.TARGET
+    assert (outcomes.exit_value[0], outcomes.exit_ms[0], outcomes.end_ms[0]) == (210, 1300, 1300)
+    assert outcomes.fees[0] == pytest.approx(0.0002 * 410)
+
+
+def test_a_maker_target_is_not_there_before_it_arrives() -> None:
+    tape = filled().trade(1240, BUY, (106, 9)).book(1260).book(1400)
+    assert status(run(tape, plan(target_maker=1))) is PlanStatus.UNKNOWN
+
+
+def test_a_maker_target_that_would_take_is_closed_at_market() -> None:
+    tape = filled().book(1240, {105: 4}, dict.fromkeys(range(101, 106), 0)).book(1260, {105: 0, 104: 4}).book(1400)
+    outcomes = run(tape, plan(target_maker=1))
+    assert reason(outcomes) is ExitReason.TARGET
+    assert (outcomes.exit_value[0], outcomes.exit_ms[0]) == (208, 1400)
+    assert outcomes.fees[0] == pytest.approx(0.0002 * 200 + 0.00055 * 208)
+
+
+def test_the_stop_cancels_a_maker_target_when_it_takes_effect_not_before() -> None:
+    """Triggered at 1300, in effect at 1350: the target may fill once more in between, in part."""
+    tape = filled().book(1260).trade(1300, SELL, (95, 1)).trade(1320, BUY, (105, 6)).trade(1400, BUY, (105, 9))
+    outcomes = run(tape, plan(target_maker=1))
+    assert reason(outcomes) is ExitReason.STOP
+    assert (outcomes.exit_value[0], outcomes.exit_ms[0]) == (105 + 100, 1400)
+    assert outcomes.fees[0] == pytest.approx(0.0002 * (200 + 105) + 0.00055 * 100)
+
+
+def test_a_maker_target_grows_with_the_position_and_goes_to_the_end_of_the_queue() -> None:
+    """Two more steps at 1300: amended at 1350, when nine steps stand at 105."""
+    tape = market().book(1060).trade(1200, SELL, (100, 6)).book(1260).trade(1300, SELL, (100, 1))
+    tape.book(1310, asks={105: 9}).book(1360).trade(1400, BUY, (105, 9)).trade(1410, BUY, (105, 2))
+    outcomes = run(tape, plan(target_maker=1))
+    assert (outcomes.filled[0], outcomes.exit_ms[0]) == (2, 1410)
+
+
+def test_a_filled_target_cancels_what_is_left_of_the_entry() -> None:
+    tape = market().book(1060).trade(1200, SELL, (100, 6)).book(1260).trade(1300, BUY, (106, 1)).book(1360).book(1400)
+    outcomes = run(tape, plan(target_maker=1, size=4))
+    assert reason(outcomes) is ExitReason.TARGET
+    assert (outcomes.filled[0], outcomes.exit_ms[0], outcomes.end_ms[0]) == (1, 1300, 1360)
+
+
 # Bad input
 
 
@@ -353,7 +440,7 @@ def test_impossible_models_are_refused(values: tuple[int, float, float]) -> None
         FillModel(*values)
 
 
-@pytest.mark.parametrize(("times", "rates"), [([1], None), ([2, 1], [0.0, 0.0]), ([1], [float("nan")])])
+@pytest.mark.parametrize(("times", "rates"), [([1], None), ([2, 1], [0.0, 0.0]), ([1], [float("inf")])])
 def test_impossible_funding_is_refused(times: list[int], rates: list[float] | None) -> None:
     with pytest.raises(ValueError, match="funding"):
         simulate([market().batch], plan(), MODEL, funding_ms=times, funding_rate=rates)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
+from itertools import product
 
 import numpy as np
 import pytest
@@ -29,6 +31,8 @@ def random_plans(seed: int, count: int, end_ms: int) -> Plans:
         size=rng.integers(1, 25, count),
         tif_ms=rng.integers(1, 1500, count),
         hold_ms=rng.integers(1, 1500, count),
+        taking=rng.integers(0, 2, count),
+        target_maker=rng.integers(0, 2, count),
     )
 
 
@@ -54,7 +58,7 @@ def test_outcomes_equal_the_reference(latency_ms: int, seed: int) -> None:
     model = FillModel(latency_ms, 0.0002, 0.00055)
     end = int(batch.time_ms.max())
     plans = random_plans(seed, 12, end)
-    funding = [(end // 3, 0.001), (end // 2, -0.0005)]
+    funding = [(end // 3, 0.001), (end // 2, -0.0005), (2 * end // 3, math.nan)]
     times, rates = zip(*funding)
     outcomes = simulate([batch], plans, model, funding_ms=times, funding_rate=rates)
     for row, life in enumerate(reference(batch, tape.rows, plans, model, funding)):
@@ -74,6 +78,9 @@ def test_outcomes_equal_the_reference(latency_ms: int, seed: int) -> None:
         assert outcomes.exit_ms[row] == (life.exits[-1][0] if life.exits else -1)
         assert outcomes.exit_reason[row] == (life.reason if status is PlanStatus.CLOSED else ExitReason.NONE)
         assert outcomes.funding[row] == life.funding
+        entry_fee = model.taker_fee if plans.taking[row] else model.maker_fee
+        fees = entry_fee * entry + model.taker_fee * (exit_ - life.rested) + model.maker_fee * life.rested
+        assert outcomes.fees[row] == pytest.approx(fees, abs=1e-12)
         if life.entries:
             profit = life.side * (exit_ - entry) - outcomes.fees[row] - life.funding
             assert outcomes.net_return[row] == pytest.approx(profit / entry, abs=1e-15)
@@ -100,16 +107,20 @@ def test_plans_do_not_see_each_other_and_may_come_in_any_order() -> None:
 
 def test_every_ending_occurs_in_the_random_markets() -> None:
     """The comparisons above would be empty if the random markets never reached some branch."""
-    statuses, reasons, partial = set(), set(), 0
+    kinds, partial = set(), 0
     for seed in range(60):
         batch = random_tape(seed, 150).batch
         plans = random_plans(seed, 12, int(batch.time_ms.max()))
         outcomes = simulate([batch], plans, MODEL)
-        statuses |= set(outcomes.status.tolist())
-        reasons |= set(outcomes.exit_reason.tolist())
+        columns = (plans.taking, plans.target_maker, outcomes.status, outcomes.exit_reason)
+        kinds |= set(zip(*(column.tolist() for column in columns)))
         partial += int(((outcomes.filled > 0) & (outcomes.filled < plans.size)).sum())
-    assert statuses == set(PlanStatus)
-    assert reasons == {ExitReason.NONE, ExitReason.STOP, ExitReason.TARGET, ExitReason.TIME}
+    for taking, target_maker in product((0, 1), (0, 1)):
+        ended = {
+            (status, reason) for entry, target, status, reason in kinds if (entry, target) == (taking, target_maker)
+        }
+        assert {status for status, _ in ended} == set(PlanStatus) - ({PlanStatus.REJECTED} if taking else set())
+        assert {reason for _, reason in ended} == set(ExitReason) - {ExitReason.FLATTEN}
     assert partial > 5
 
 

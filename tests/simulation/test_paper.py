@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import fields
 from decimal import Decimal
 
@@ -20,6 +21,7 @@ from simulation import (
     ExitReason,
     Filled,
     FillModel,
+    Funded,
     PaperBroker,
     PaperPlan,
     Plans,
@@ -28,6 +30,7 @@ from simulation import (
     Report,
     simulate,
 )
+from simulation import _layout as lay
 from tests.simulation.fill_markets import BUY, SELL, Tape, frames, random_tape
 from tests.simulation.test_fills_reference import random_plans
 
@@ -60,7 +63,9 @@ class Desk:
         return [report for report in self.reports if type(report) is kind]
 
 
-def dry_run(batch: EventBatch, plans: Plans, model: FillModel) -> tuple[PaperBroker, dict[str, list[Report]]]:
+def dry_run(
+    batch: EventBatch, plans: Plans, model: FillModel, funding: Sequence[tuple[int, float]] = ()
+) -> tuple[PaperBroker, dict[str, list[Report]]]:
     """Trade plans as an executor would: it acts on what the frames up to now have shown."""
     broker, reports = PaperBroker(model), defaultdict[str, list[Report]](list)
     rows = [
@@ -68,6 +73,8 @@ def dry_run(batch: EventBatch, plans: Plans, model: FillModel) -> tuple[PaperBro
         for row in zip(*(getattr(plans, f.name).tolist() for f in fields(plans)))
     ]
     first_fill: dict[str, int] = {}
+    for time_ms, rate in funding:
+        broker.fund(rate, time_ms)
     for frame in frames(batch):
         for report in broker.on_events(frame):
             reports[report.plan_id].append(report)
@@ -78,7 +85,8 @@ def dry_run(batch: EventBatch, plans: Plans, model: FillModel) -> tuple[PaperBro
             if row["decide_ms"] <= broker.clock_ms and not row.get("sent"):
                 row["sent"] = True
                 prices = (row["side"], row["limit"], row["stop"], row["target"], row["size"])
-                broker.submit(plan_id, *prices, now_ms=row["decide_ms"])
+                style = {name: bool(row[name]) for name in ("taking", "target_maker")}
+                broker.submit(plan_id, *prices, now_ms=row["decide_ms"], **style)
             if row["decide_ms"] + row["tif_ms"] <= broker.clock_ms and not row.get("cancelled"):
                 row["cancelled"] = True
                 broker.cancel(plan_id, row["decide_ms"] + row["tif_ms"])
@@ -96,8 +104,11 @@ def test_dry_run_and_backtest_agree_to_the_tick(latency_ms: int, seed: int) -> N
     model = FillModel(latency_ms, 0.0002, 0.00055)
     plans = random_plans(seed, 15, int(batch.time_ms.max()))
     plans = plans[plans.decide_ms >= 1000]
-    outcomes = simulate([batch], plans, model)
-    broker, reports = dry_run(batch, plans, model)
+    end = int(batch.time_ms.max())
+    funding = [(end // 3, 0.001), (end // 2, -0.0005)]
+    times, rates = zip(*funding)
+    outcomes = simulate([batch], plans, model, funding_ms=times, funding_rate=rates)
+    broker, reports = dry_run(batch, plans, model, funding)
     for row in range(len(plans)):
         told = reports[str(row)]
         status = PlanStatus(int(outcomes.status[row]))
@@ -111,7 +122,10 @@ def test_dry_run_and_backtest_agree_to_the_tick(latency_ms: int, seed: int) -> N
         assert sum(fill.size for fill in entries) == outcomes.filled[row]
         assert sum(fill.size * fill.price for fill in entries) == outcomes.entry_value[row]
         assert sum(fill.size * fill.price for fill in exits) == outcomes.exit_value[row]
-        assert {fill.role for fill in exits} <= {ExitReason(int(outcomes.exit_reason[row])).name.lower()}
+        if exits:
+            assert exits[-1].role == ExitReason(int(outcomes.exit_reason[row])).name.lower()
+        assert {fill.maker for fill in entries} <= {not plans.taking[row]}
+        assert float(sum(one.amount for one in told if isinstance(one, Funded))) == pytest.approx(outcomes.funding[row])
         assert told[-1].time_ms == outcomes.end_ms[row]
         assert float(sum(fill.fee for fill in fills)) == pytest.approx(outcomes.fees[row])
         if status is PlanStatus.CLOSED:
@@ -409,9 +423,47 @@ def test_ids() -> None:
     assert view == PaperPlan("a", 1, 100, 95, 105, 2, resting=2, position=0, entry_value=0, entry_ms=-1, closing=None)
 
 
-@pytest.mark.parametrize("payment", [(float("nan"), 2000), (0.1, 1000), (0.1, 999)])
+@pytest.mark.parametrize("payment", [(float("nan"), 2000), (0.1, 999)])
 def test_impossible_funding_is_refused(payment: tuple[float, int]) -> None:
     broker = PaperBroker(MODEL)
     broker.fund(0.0001, 1000)
     with pytest.raises(OrderRejected, match="funding"):
         broker.fund(*payment)
+
+
+def test_the_last_rate_before_the_payment_is_charged() -> None:
+    desk = Desk()
+    desk.buy()
+    desk.broker.fund(0.5, 1250)
+    desk.tape.book(1060).trade(1200, SELL, (100, 7))
+    desk.take()
+    desk.broker.fund(0.01, 1250)
+    desk.tape.book(1260).book(1270)
+    assert desk.take() == [Funded("a", 1260, Decimal("0.01"), Decimal("100.5"), 2, Decimal("2.010"))]
+
+
+def test_a_snapshot_of_the_first_schema_is_restored() -> None:
+    desk = Desk()
+    desk.buy()
+    state = desk.broker.snapshot() | {"schema": 1}
+    for plan in state["plans"].values():
+        for name in [*lay._RESTS, "taking", "target_maker", "rest_due"]:
+            del plan[name]
+    restored = PaperBroker.restore(state, MODEL)
+    assert restored.open_plans() == desk.broker.open_plans()
+    with pytest.raises(DataError, match="schema 3"):
+        PaperBroker.restore(state | {"schema": 3}, MODEL)
+
+
+def test_a_broker_that_restarts_keeps_a_resting_target() -> None:
+    desk = Desk()
+    desk.broker.submit("a", 1, 101, 95, 105, 2, 1000, taking=True, target_maker=True)
+    desk.tape.book(1060).book(1120)
+    desk.take()
+    desk.broker = PaperBroker.restore(json.loads(json.dumps(desk.broker.snapshot())), MODEL)
+    (plan,) = desk.broker.open_plans()
+    assert (plan.position, plan.target_left, plan.taking, plan.target_maker) == (2, 2, True, True)
+    desk.tape.snapshot(1200, {100: 5}, {105: 3}).trade(1300, BUY, (105, 5))
+    closed = desk.take()[-1]
+    assert isinstance(closed, Closed)
+    assert (closed.reason, closed.exit_value) == ("target", 210)
