@@ -218,10 +218,3 @@ def _liquidation_columns(record: LiquidationRows) -> dict[str, Any]:
         "price": record.price,
         "size": record.size,
     }
-
-
-def record_ms(record: Record) -> int:
-    """The greatest exchange time of a record."""
-    if isinstance(record, BookRows):
-        return int(record.events.time_ms[-1])  # one time a message
-    return int(record.events.time_ms.max()) if isinstance(record, TradeRows) else record.time_ms

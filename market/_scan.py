@@ -234,11 +234,16 @@ class FrameScanner:
     ----------
     instrument
         Gives symbol, tick and step.
+
+    Attributes
+    ----------
+    units : int64[4]
+        Decimals and divisor of prices and of sizes.
     """
 
     def __init__(self, instrument: Instrument) -> None:
         self._symbol = np.frombuffer(instrument.symbol.encode(), np.uint8)
-        self._units = np.array([*scaled(instrument.tick_size), *scaled(instrument.qty_step)], np.int64)
+        self.units = np.array([*scaled(instrument.tick_size), *scaled(instrument.qty_step)], np.int64)
         self._head = np.zeros(6, np.int64)
         self._room(1)
         self.scan(b" ", 0, 0)  # compile now rather than while frames wait
@@ -259,7 +264,7 @@ class FrameScanner:
         if len(data) // _SHORTEST_LEVEL >= self._levels:
             self._room(len(data) // _SHORTEST_LEVEL * 2 + 1)
         source = np.frombuffer(data, np.uint8)
-        rows = _frame(source, self._symbol, self._units, self._head, self._wide, self._small, ordinal, recv_ns)
+        rows = _frame(source, self._symbol, self.units, self._head, self._wide, self._small, ordinal, recv_ns)
         if rows < 0:
             return None
         wide, small = self._wide[:, :rows].copy(), self._small[:, :rows].copy()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from market.assembler import Assembled
 from market.events import EMPTY
-from market.records import BookRows, GapMark, LiquidationRows, TradeRows
+from market.records import BookRows, BookRun, GapMark, LiquidationRows, TradeRows
 
 #: A venue whose clock is this far from ours does not tell the time.
 _ANOTHER_CLOCK_MS = 3_600_000
@@ -71,13 +71,9 @@ class RecorderCounts:
         """Count what one frame came to."""
         for record in assembled.records:
             if isinstance(record, BookRows):
-                time_ms = int(record.events.time_ms[0])
                 if not record.events.flags[0] & EMPTY:
                     self.level_changes += len(record.events)
-                self.clock_ms = max(self.clock_ms, time_ms)
-                lag_ms = int(record.events.recv_ns[0]) // 1_000_000 - time_ms
-                # A market with a clock of its own (a fast local exchange) says nothing about how late frames are.
-                self.lag_ms = lag_ms if abs(lag_ms) < _ANOTHER_CLOCK_MS else None
+                self._count_book(int(record.events.time_ms[-1]), int(record.events.recv_ns[-1]))
             elif isinstance(record, TradeRows):
                 self.trades += len(record.events)
                 self.clock_ms = max(self.clock_ms, int(record.events.time_ms[-1]))
@@ -88,6 +84,17 @@ class RecorderCounts:
         if assembled.problem is not None:
             self.problems += 1
             self.last_problem = assembled.problem
+
+    def add_run(self, run: BookRun) -> None:
+        """Count book messages that follow on each other."""
+        self.level_changes += run.level_changes
+        self._count_book(run.clock_ms, int(run.recv_ns[-1]))
+
+    def _count_book(self, time_ms: int, recv_ns: int) -> None:
+        self.clock_ms = max(self.clock_ms, time_ms)
+        lag_ms = recv_ns // 1_000_000 - time_ms
+        # A market with a clock of its own (a fast local exchange) says nothing about how late frames are.
+        self.lag_ms = lag_ms if abs(lag_ms) < _ANOTHER_CLOCK_MS else None
 
     @property
     def frames_a_second(self) -> float:

@@ -36,8 +36,7 @@ _CLOSING = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgTyp
 _BENIGN = ("already subscribed", "not subscribed")
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One text frame as received, and when (UTC ns)."""
 
     data: bytes

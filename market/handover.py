@@ -17,7 +17,8 @@ from pathlib import Path
 from market.errors import AlreadyRunningError, FrameError
 from market.feed import Disconnected, Frame
 from market.frames import BookFrame, LiquidationFrame, TickerFrame, decode
-from market.writer import Ending, SymbolLock
+from market.locks import SymbolLock
+from market.writer import Ending
 
 _POLL_SECONDS = 0.05
 _BOOK = b'{"topic":"orderbook.'

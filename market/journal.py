@@ -13,23 +13,24 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from market._parts import lake_io, sync_folder
 from market.errors import LakeError
 from market.instruments import Instrument
-from market.records import DoubtMark, FrameReader, GapMark, Record, place_of
+from market.records import BookRun, DoubtMark, FrameReader, GapMark, Record, place_of
 
 #: CRC-32 of all that follows, length of the payload, kind, ordinal, time (ms), receive time (ns).
 _HEAD = struct.Struct("<IIBqqq")
 _AFTER_CRC = struct.Struct("<IBqqq")
-_PLACE, _FRAME, _GAP, _DOUBT = range(4)
+_PLACE, _FRAME, _GAP, _DOUBT, _RUN = range(5)
 #: A record longer than this is damage.
 _LONGEST = 1 << 27
 
@@ -97,7 +98,15 @@ class JournalFile:
             ordinal, recv_ns = place_of(record)
             self._put(_FRAME, ordinal, 0, recv_ns, data)
 
+    def note_run(self, run: BookRun) -> None:
+        """Take down many frames in one record: how many, then ordinals, receive times and lengths, then the frames."""
+        count = len(run.frames)
+        lengths = np.fromiter(map(len, run.frames), np.int64, count)
+        columns = np.concatenate([run.ordinals, run.recv_ns, lengths]).astype("<i8", copy=False)
+        self._put(_RUN, int(run.ordinals[0]), 0, count, columns.tobytes() + b"".join(run.frames))
+
     def _put(self, kind: int, ordinal: int, time_ms: int, recv_ns: int, payload: bytes) -> None:
+        """One record; `recv_ns` of a run is its number of frames."""
         rest = _AFTER_CRC.pack(len(payload), kind, ordinal, time_ms, recv_ns)
         crc = zlib.crc32(payload, zlib.crc32(rest))
         self._pending += (crc.to_bytes(4, "little"), rest, payload)
@@ -156,6 +165,15 @@ def _write_all(file: int, data: bytes) -> None:
         view = view[os.write(file, view) :]
 
 
+def _frames_of(payload: bytes, count: int) -> Iterator[tuple[bytes, int, int]]:
+    """The frames of a run, each with its ordinal and receive time."""
+    ordinals, recv_ns, lengths = np.frombuffer(payload, "<i8", 3 * count).reshape(3, count).tolist()
+    start = 24 * count
+    for ordinal, received, length in zip(ordinals, recv_ns, lengths):
+        yield payload[start : start + length], ordinal, received
+        start += length
+
+
 def read_journal(path: Path) -> Journalled:
     """Read a journal file back, up to the first record that is not whole.
 
@@ -192,5 +210,6 @@ def read_journal(path: Path) -> Journalled:
             records.append(DoubtMark(place.symbol, ordinal, start_ms, time_ms, recv_ns, payload[8:].decode()))
         else:
             assert reader is not None
-            records.append(reader.read(payload, ordinal, recv_ns))
+            frames = _frames_of(payload, recv_ns) if kind == _RUN else [(payload, ordinal, recv_ns)]
+            records += [reader.read(*frame) for frame in frames]
     return Journalled(place, records, None)

@@ -17,9 +17,10 @@ from market._replay import SuspectWindow, iter_events, suspect_windows, with_mis
 from market.errors import AlreadyRunningError, EmptyLakeError, LakeError, UnknownSymbolError
 from market.events import EventBatch
 from market.instruments import Instrument
+from market.locks import SymbolLock
 from market.manifest import Gap, Manifest, Merged, StreamFile, read_manifest
 from market.recovery import ending, recover
-from market.writer import Ending, LakeWriter, SymbolLock, part_path, quarantine_unsealed, remove_merged
+from market.writer import Ending, LakeWriter, part_path, quarantine_unsealed, remove_merged
 
 #: Silence of the book that makes a suspect window when nothing else is said (ms).
 STALL_MS = 60_000

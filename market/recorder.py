@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from market.assembler import Assembled, SessionAssembler
+from market.bulk import BulkAssembler
 from market.counts import RecorderCounts
 from market.crosscheck import Outcome, check_book
 from market.errors import AlreadyRunningError, VenueUnavailable
@@ -17,6 +18,7 @@ from market.feed import Disconnected, Frame, PublicFeed, connections_for, liquid
 from market.handover import Newcomer, beyond, is_asked_to_end
 from market.instruments import Instrument, pick
 from market.lake import Lake
+from market.records import BookRun
 from market.rest import RestBook, fetch_book
 from market.signals import on_signal
 from market.writer import LakeWriter
@@ -26,6 +28,9 @@ __all__ = ["Recorder", "RecorderCounts"]
 #: How often the recorder looks at its limits, and at parts that are due (s).
 _TICK_SECONDS = 0.2
 _PROGRESS_SECONDS = 1.0
+#: Frames are taken in together: those of this long, and at most so many.
+_COLLECT_SECONDS = 0.01
+_MOST_COLLECTED = 512
 #: A local clock that moves by more than this against the monotonic one has been set (s).
 _CLOCK_STEP = 1.0
 #: Trades of this much exchange time before the end of a session may come again in the next one.
@@ -105,6 +110,10 @@ class Recorder:
         ]
         self._newcomer = Newcomer(lake.root, self._groups)
         self._writers: dict[str, LakeWriter] = {}
+        self._bulk: BulkAssembler | None = None
+        self._waiting: list[list[Frame]] = [[] for _ in self._groups]
+        self._failure: Exception | None = None
+        self._resyncs: set[asyncio.Task[None]] = set()
         self._assembler: SessionAssembler | None = None
         self._seen_ms: dict[str, int] = {}  # exchange time up to which a book was last found equal to the venue's
         self.counts = RecorderCounts()
@@ -213,6 +222,7 @@ class Recorder:
         made = [part for parts in self._lake.recovered.values() for part in parts]
         self.counts.recovered += sum(file.rows for part in made for file in part.files.values())
         self._assembler = SessionAssembler(self._instruments, max(map(self._lake.next_ordinal, self._writers)))
+        self._bulk = BulkAssembler(self._assembler, lambda symbol: self._writers[symbol].room_ms)
 
     async def _wait_for(self, stack: contextlib.ExitStack) -> None:
         if await self._newcomer.take_over(lambda: self._open(stack), self._take_over, lambda: self._stopped):
@@ -236,23 +246,64 @@ class Recorder:
     # -- frames -------------------------------------------------------------------------------------------------------
 
     async def _pump(self, number: int) -> None:
-        feed = self._feeds[number]
+        """Collect what a connection brings for a moment; whatever is due is then taken in together."""
+        feed, waiting = self._feeds[number], self._waiting[number]
+        loop = asyncio.get_running_loop()
         async for item in feed:
             if self._assembler is None:
                 self._newcomer.keep(number, item)
+            elif isinstance(item, Frame):
+                waiting.append(item)
+                if len(waiting) == 1:
+                    loop.call_later(_COLLECT_SECONDS, self._take_up, number)
+                elif len(waiting) >= _MOST_COLLECTED:
+                    self._take_up(number)
             else:
-                for topic in self._take(number, item):
-                    await feed.resync(topic)
+                self._take_up(number)
+                self._resync(number, self._take(number, item))
+        self._take_up(number)
+        if self._failure is not None:
+            raise self._failure
 
-    def _take(self, number: int, item: Frame | Disconnected) -> tuple[str, ...]:
+    def _take_up(self, number: int) -> None:
+        """Take in the frames that wait; the error of a timer's turn is raised by the connection's pump."""
+        waiting = self._waiting[number]
+        if not waiting or self._failure is not None:
+            return
+        try:
+            self._resync(number, self._take_frames(waiting))
+        except Exception as error:  # noqa: BLE001 - nobody awaits a timer: the pump raises it
+            self._failure = error
+            self._stop()
+        waiting.clear()
+
+    def _resync(self, number: int, topics: Iterable[str]) -> None:
+        for topic in topics:
+            task = asyncio.create_task(self._feeds[number].resync(topic))
+            self._resyncs.add(task)
+            task.add_done_callback(self._resyncs.discard)
+
+    def _take_frames(self, frames: Sequence[Frame]) -> list[str]:
+        """Take in frames; the topics that need a fresh snapshot."""
+        assert self._bulk is not None
+        counts, topics = self.counts, list[str]()
+        counts.frames += len(frames)
+        counts.frame_bytes += sum([len(frame.data) for frame in frames])
+        for out in self._bulk.on_frames(frames):
+            if isinstance(out, BookRun):
+                counts.add_run(out)
+                self._writers[out.rows.symbol].append_run(out)
+            else:
+                topics += self._keep(out[1], frames[out[0]].data)
+        return topics
+
+    def _take(self, number: int, item: Frame | Disconnected) -> Sequence[str]:
         """Take in what a connection has received; the topics that need a fresh snapshot."""
         assert self._assembler is not None
-        if isinstance(item, Disconnected):
-            self.counts.disconnects += 1
-            return self._keep(self._assembler.on_disconnect(item.recv_ns, item.cause, self._groups[number]), b"")
-        self.counts.frames += 1
-        self.counts.frame_bytes += len(item.data)
-        return self._keep(self._assembler.on_frame(item.data, item.recv_ns), item.data)
+        if isinstance(item, Frame):
+            return self._take_frames([item])
+        self.counts.disconnects += 1
+        return self._keep(self._assembler.on_disconnect(item.recv_ns, item.cause, self._groups[number]), b"")
 
     def _keep(self, assembled: Assembled, data: bytes) -> tuple[str, ...]:
         self.counts.add(assembled)

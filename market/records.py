@@ -62,6 +62,32 @@ class BookRows:
 
 
 @dataclass(frozen=True, slots=True)
+class BookRun:
+    """Book messages of one symbol that follow on each other, with the frames that they came in.
+
+    Attributes
+    ----------
+    rows
+        All their rows.
+    clock_ms
+        Greatest exchange time among them.
+    ordinals, recv_ns : int64[m]
+        Of each frame.
+    frames
+        As received.
+    level_changes
+        Rows that change a level.
+    """
+
+    rows: BookRows
+    clock_ms: int
+    ordinals: NDArray[np.int64]
+    recv_ns: NDArray[np.int64]
+    frames: list[bytes]
+    level_changes: int
+
+
+@dataclass(frozen=True, slots=True)
 class TradeRows:
     """Trades with what only the lake keeps: ``ts`` (ms), ``seq`` and Bybit's trade ids."""
 
@@ -111,6 +137,13 @@ class TickerRow:
 
 #: What a lake part is made of; each record belongs to one frame, or to none.
 Record = GapMark | DoubtMark | BookRows | TradeRows | LiquidationRows | TickerRow
+
+
+def record_ms(record: Record) -> int:
+    """The greatest exchange time of a record."""
+    if isinstance(record, BookRows):
+        return int(record.events.time_ms[-1])  # one time a message
+    return int(record.events.time_ms.max()) if isinstance(record, TradeRows) else record.time_ms
 
 
 def place_of(record: Record) -> tuple[int, int]:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import msgspec
 import numpy as np
 
-from market._buffer import PartBuffer, SealedPart, part_name, record_ms, utc_day
+from market._buffer import PartBuffer, SealedPart, part_name, utc_day
 from market._parts import BOOK_STREAM, STREAMS, lake_io, publish, stage, staged
 from market.assembler import Assembled
-from market.errors import AlreadyRunningError, LakeError
+from market.errors import LakeError
 from market.instruments import Instrument
 from market.journal import JournalFile, Place
 from market.ladder import Checkpoint, LiveBook
+from market.locks import SymbolLock
 from market.manifest import Manifest, encode_manifest, read_manifest
-from market.records import DoubtMark, GapMark, place_of
+from market.records import BookRun, DoubtMark, GapMark, place_of, record_ms
 
 #: Rows after which a part is sealed by itself, so that reading a part back stays within a few hundred MB.
 MAX_PART_ROWS = 2_000_000
@@ -58,38 +57,6 @@ class Ending:
     last_u: int | None = None
     trade_ids: list[str] = field(default_factory=list)
     others_ms: dict[str, int] = field(default_factory=dict)
-
-
-class SymbolLock:
-    """Exclusive right to write one symbol, between processes; freed by the system when the process dies.
-
-    Raises
-    ------
-    AlreadyRunningError
-        Another writer holds it.
-    """
-
-    def __init__(self, path: Path, symbol: str) -> None:
-        with lake_io(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: IO[str] = path.open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "unknown"
-            self._file.close()
-            raise AlreadyRunningError(
-                f"the lake of {symbol} is being written by another process (pid {holder})",
-                advice="Stop that recorder or import first, or wait for it",
-            ) from error
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
-
-    def release(self) -> None:
-        """Give the right back."""
-        self._file.close()
 
 
 def write_parts(root: Path, parts: Sequence[SealedPart]) -> None:
@@ -194,6 +161,7 @@ class LakeWriter:
         self._applied = 0  # book rows and gaps of the buffer that `book` has seen
         self._applied_gaps = 0
         self._book_at: tuple[int, int] = (0, 0)  # time and u of the last book message that `book` has seen
+        self._newest = -1  # greatest ordinal that was appended
 
     def resume(self, ending: Ending) -> None:
         """Go on seamlessly after the part that the lake ends with."""
@@ -218,22 +186,47 @@ class LakeWriter:
         records = [record for record in assembled.records if record.symbol == self.symbol]
         if not records:
             return
-        time_ms = max([record_ms(record) for record in records])
-        if time_ms > self._clock_ms:
-            self._check_order(time_ms)
-            self._clock_ms = time_ms
+        self._advance_clock(max([record_ms(record) for record in records]))
+        ordinal = place_of(records[0])[0]
         buffer = self._buffer
-        if buffer is not None and (self._clock_ms >= buffer.day_end_ms or buffer.rows >= MAX_PART_ROWS):
-            self.seal()
-            buffer = None
+        # What stood between the frames of a run comes after it: a part never ends in the middle of one.
+        if buffer is not None and ordinal >= self._newest:
+            self._newest = ordinal
+            if self._clock_ms >= buffer.day_end_ms or buffer.rows >= MAX_PART_ROWS:
+                self.seal()
+                buffer = None
         if buffer is None:
-            buffer = self._begin(place_of(records[0])[0])
+            buffer = self._begin(ordinal)
         for record in records:
             buffer.append(record)
             if self._journal is not None and (data or isinstance(record, GapMark | DoubtMark)):
                 self._journal.note(record, assembled.kept or data or b"")
         if self._journal is not None and self._journal.waiting > _MOST_WAITING:
             self.sync_now()
+
+    def append_run(self, run: BookRun) -> None:
+        """Take in book messages that follow on, none of them later than :attr:`room_ms`.
+
+        Raises
+        ------
+        LakeError
+            The records are older than what the lake holds.
+        """
+        assert self._buffer is not None
+        assert self._journal is not None
+        self._advance_clock(run.clock_ms)
+        self._newest = max(self._newest, int(run.ordinals[-1]))
+        self._buffer.append(run.rows)
+        self._journal.note_run(run)
+        if self._journal.waiting > _MOST_WAITING:
+            self.sync_now()
+
+    @property
+    def room_ms(self) -> int:
+        """Exchange time up to which runs can be appended; -1 while no part is open, or when it is full."""
+        if self._buffer is None or self._buffer.rows >= MAX_PART_ROWS:
+            return -1
+        return self._buffer.day_end_ms - 1
 
     def _begin(self, ordinal: int) -> PartBuffer:
         """A new part, with the book that it begins with."""
@@ -251,12 +244,15 @@ class LakeWriter:
         self._journal = JournalFile(journal_folder(self._root, self.symbol) / f"{place.part}.wal", place)
         return buffer
 
-    def _check_order(self, time_ms: int) -> None:
+    def _advance_clock(self, time_ms: int) -> None:
+        if time_ms <= self._clock_ms:
+            return
         if self._last_ms is not None and time_ms < self._last_ms - _BACKWARDS_MS:
             raise LakeError(
                 f"the lake of {self.symbol} ends at {self._last_ms} ms, later than the {time_ms} ms that is received",
                 advice="Use another data folder for another exchange, or import the older days as archives",
             )
+        self._clock_ms = time_ms
 
     @property
     def rows(self) -> int:

@@ -1,0 +1,191 @@
+"""Many frames at once: what a recorder that is behind, or records much, lives on.
+
+The rows are those of :class:`~market.assembler.SessionAssembler` taking the frames one by one, to the bit: only book
+messages that simply follow on take the fast way, and whatever might change that is handed to the assembler itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from market._run_kernel import HEAD_COLUMNS, TOPIC, lay_out, scan_run, topic_names
+from market._scan import CTS, LEVELS, U
+from market.assembler import MAX_JUMP_MS, Assembled, SessionAssembler, _SymbolState
+from market.events import BOOK, EventBatch
+from market.feed import Frame
+from market.records import BookRows, BookRun, GapMark, record_ms
+from market.sequence import Trust
+
+#: Bytes of ``["1","0"]``.
+_SHORTEST_LEVEL = 9
+
+
+#: A frame's place within the frames given, and what it comes to.
+Single = tuple[int, Assembled]
+
+
+class BulkAssembler:
+    """Takes frames in bulk on behalf of an assembler.
+
+    Parameters
+    ----------
+    assembler
+        Whose state is followed; it may be used directly between two calls.
+    room_ms
+        Exchange time up to which the open part of a symbol's lake takes rows, -1 if none is open: a message beyond it
+        goes the slow way, so that parts begin and end where they would frame by frame.
+    """
+
+    def __init__(self, assembler: SessionAssembler, room_ms: Callable[[str], int]) -> None:
+        self._assembler = assembler
+        self._room_ms = room_ms
+        self._states: list[_SymbolState] = []
+        self._names = np.zeros((0, 2), np.uint8)
+        self._room(1)
+
+    def _room(self, levels: int) -> None:
+        self._price, self._size = np.empty(levels, np.int64), np.empty(levels, np.int64)
+        self._side = np.empty(levels, np.int8)
+
+    def on_frames(self, frames: Sequence[Frame]) -> Iterator[BookRun | Single]:
+        """Take in frames; what a frame comes to must be taken up before the next is asked for.
+
+        Raises
+        ------
+        DataError
+            A price or size is not a multiple of the tick or step: the contract rules have changed.
+        """
+        batch = _Batch(frames)
+        if len(self._price) <= len(batch.data) // _SHORTEST_LEVEL:
+            self._room(len(batch.data) // _SHORTEST_LEVEL * 2 + 1)
+        first, stop = 0, len(frames)
+        while first < stop:
+            at, _ = self._scan(batch, first)
+            done = yield from self._settle(batch, first, at)
+            if done == at and at < stop:
+                yield at, self._assembler.on_frame(batch.datas[at], int(batch.recv_ns[at]))
+                done += 1
+            first = done
+
+    def _scan(self, batch: _Batch, first: int) -> tuple[int, int]:
+        self._know_topics()
+        if not self._states:
+            batch.heads[first:, TOPIC] = -1
+            return len(batch.datas), 0
+        units = np.array([state.scanner.units for state in self._states])
+        follow = np.array([self._expected(state) for state in self._states], np.int64)
+        stop, rows = scan_run(
+            batch.data, batch.offsets, first, self._names, units, follow,
+            batch.heads, self._price, self._size, self._side,
+        )  # fmt: skip
+        return int(stop), int(rows)
+
+    def _know_topics(self) -> None:
+        topics = self._assembler._book_topics
+        if len(topics) != len(self._states):
+            self._states = list(topics.values())
+            self._names = topic_names(list(topics))
+
+    def _expected(self, state: _SymbolState) -> tuple[int, int]:
+        """The update id that was seen last, and the greatest time that may be taken without a closer look."""
+        if state.sequence.trust is not Trust.KNOWN or state.may_jump:
+            return 0, -1
+        return state.sequence.last_u, min(state.clock_ms + MAX_JUMP_MS, self._room_ms(state.symbol))
+
+    def _settle(self, batch: _Batch, first: int, stop: int) -> Generator[BookRun | Single, None, int]:
+        """Frames that were scanned: the others one by one, for they may end what the books rest on.
+
+        Returns
+        -------
+        int
+            The first frame that is not settled.
+        """
+        base, consumed = self._assembler.next_ordinal, np.ones(stop - first, np.int64)
+        heads, singles, done = batch.heads, list[Single](), first
+        for k in (first + np.flatnonzero(heads[first:stop, TOPIC] < 0)).tolist():
+            self._follow(heads, done, k)
+            self._assembler.next_ordinal = before = base + int(consumed[: k - first].sum())
+            out = self._assembler.on_frame(batch.datas[k], int(batch.recv_ns[k]))
+            consumed[k - first] = self._assembler.next_ordinal - before
+            done = k + 1
+            singles.append((k, out))
+            if self._breaks(out):
+                stop = k + 1
+                break
+        self._follow(heads, done, stop)
+        if singles and self._breaks(singles[-1][1]):
+            last = singles.pop()
+            yield from self._runs(batch, first, stop - 1, base, consumed)
+            yield from singles
+            yield last
+        else:
+            self._assembler.next_ordinal = base + int(consumed.sum())
+            yield from self._runs(batch, first, stop, base, consumed)
+            yield from singles
+        return stop
+
+    def _breaks(self, out: Assembled) -> bool:
+        """Whether books that follow may not be what they were taken for, or belong into another part."""
+        return any(
+            isinstance(record, GapMark) or record_ms(record) > self._room_ms(record.symbol) for record in out.records
+        )
+
+    def _follow(self, heads: NDArray[np.int64], first: int, stop: int) -> None:
+        """Bring the assembler's clocks up to the books before frame `stop`."""
+        if stop <= first:
+            return
+        part = heads[first:stop]
+        for topic, state in enumerate(self._states):
+            mine = part[part[:, TOPIC] == topic] if len(self._states) > 1 else part[part[:, TOPIC] >= 0]
+            if len(mine):
+                state.clock_ms = max(state.clock_ms, int(mine[:, CTS].max()))
+                state.sequence.last_u = int(mine[-1, U])
+                state.idle = False
+                state.outlier_ms = 0
+
+    def _runs(self, batch: _Batch, first: int, stop: int, base: int, consumed: NDArray[np.int64]) -> Iterator[BookRun]:
+        """The books among the frames, a run for each symbol."""
+        ordinals = np.empty(len(batch.datas), np.int64)
+        ordinals[first : first + len(consumed)] = base + np.cumsum(consumed) - consumed
+        for topic, state in enumerate(self._states):
+            chosen = first + np.flatnonzero(batch.heads[first:stop, TOPIC] == topic)
+            if len(chosen):
+                yield self._run(batch, first, stop, topic, state, ordinals, chosen)
+
+    def _run(
+        self, batch: _Batch, first: int, stop: int, topic: int, state: _SymbolState, ordinals: NDArray[np.int64],
+        chosen: NDArray[np.int64],
+    ) -> BookRun:  # fmt: skip
+        heads = batch.heads[chosen]
+        rows = int(np.maximum(heads[:, LEVELS], 1).sum())
+        wide, small = np.empty((8, rows), np.int64), np.empty((2, rows), np.int8)
+        lay_out(
+            batch.heads, first, stop, topic, ordinals, batch.recv_ns, self._price, self._size, self._side, wide, small
+        )
+        kind = np.full(rows, BOOK, np.int8)
+        events = EventBatch(kind, small[0].view(np.uint8), small[1], *wide[:5])
+        whole = len(chosen) == len(batch.datas)
+        return BookRun(
+            rows=BookRows(state.symbol, events, wide[5], wide[6], wide[7]),
+            clock_ms=int(heads[:, CTS].max()),
+            ordinals=ordinals[chosen],
+            recv_ns=batch.recv_ns[chosen],
+            frames=batch.datas if whole else [batch.datas[k] for k in chosen.tolist()],
+            level_changes=int(heads[:, LEVELS].sum()),
+        )
+
+
+class _Batch:
+    """Frames side by side."""
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        count = len(frames)
+        self.datas = [frame.data for frame in frames]
+        self.recv_ns = np.fromiter([frame.recv_ns for frame in frames], np.int64, count)
+        self.data = np.frombuffer(b"\n".join(self.datas) + b"\n", np.uint8)
+        self.offsets = np.zeros(count + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, self.datas), np.int64, count) + 1, out=self.offsets[1:])
+        self.heads = np.empty((count, HEAD_COLUMNS), np.int64)
