@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from simulation.exchange.listing import Flush, Listing
+from simulation.exchange.misbehaviour import Misbehaviour
 from simulation.exchange.sockets import PublicConnection, answer, arguments, refuse, text_frame
 from simulation.exchange.venue import Venue
 
@@ -14,14 +15,14 @@ from simulation.exchange.venue import Venue
 class PublicHub:
     """All public connections."""
 
-    def __init__(self, venue: Venue) -> None:
-        self._venue = venue
+    def __init__(self, venue: Venue, faults: Misbehaviour) -> None:
+        self._venue, self._faults = venue, faults
         self.connections: list[PublicConnection] = []
         self.frames = 0
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """Talk to one client until it leaves."""
-        connection = PublicConnection(request, self._venue.listings)
+        connection = PublicConnection(request, self._venue.listings, self._faults)
         await connection.open()
         self.connections.append(connection)
         try:

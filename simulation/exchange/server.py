@@ -7,7 +7,8 @@ import contextlib
 import signal as signals
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
 from types import TracebackType
@@ -17,15 +18,18 @@ import msgspec
 from aiohttp import web
 
 from market.errors import ConfigError
-from simulation.exchange.auth import LIMITS, Keyring
+from simulation.exchange._misbehaving_desk import Incidents, MisbehavingDesk
+from simulation.exchange._misbehaving_line import Rehearsal
+from simulation.exchange.auth import IP_LIMIT, LIMITS, IpLimiter, Keyring, wall_ms
 from simulation.exchange.clock import Clock
-from simulation.exchange.desk import Desk
 from simulation.exchange.listing import Listing
+from simulation.exchange.misbehaviour import ActiveFault, Control, Fault, Misbehaviour, schema, spelled
 from simulation.exchange.page import status_page
-from simulation.exchange.private import PrivateHub
+from simulation.exchange.private import DisconnectionProtection, PrivateHub
 from simulation.exchange.public import PublicHub
 from simulation.exchange.rest import RestApi
-from simulation.exchange.sockets import HIGH_WATER
+from simulation.exchange.sockets import HIGH_WATER, Connection
+from simulation.exchange.trade import TradeHub
 from simulation.exchange.venue import Venue
 from simulation.synthetic import SYNTHETIC, MarketParams
 
@@ -63,6 +67,8 @@ class LocalExchange:
         The account's key.
     limits
         Requests a second of an endpoint; Bybit's unless told otherwise.
+    ip_limit
+        Requests within five seconds before HTTP 403; ``None`` for no limit.
 
     Examples
     --------
@@ -89,19 +95,28 @@ class LocalExchange:
         api_key: str = "local",
         api_secret: str = "local-secret",
         limits: Mapping[str, int] = LIMITS,
+        ip_limit: int | None = IP_LIMIT,
     ) -> None:
         if not symbols or len(set(symbols)) != len(symbols):
             raise ConfigError("the local exchange lists no symbol, or one twice", advice="Name each symbol once")
         self.seed, self.signal, self.api_key, self.api_secret = seed, signal, api_key, api_secret
         flow = replace(params or MarketParams(), signal=signal)
         listings = {symbol: Listing(seed, start_ms, flow, replace(SYNTHETIC, symbol=symbol)) for symbol in symbols}
-        self.venue = Venue(listings, Desk(listings, equity, maker_fee, taker_fee))
-        keyring = Keyring(api_key, api_secret)
+        #: What goes wrong on purpose; see :mod:`simulation.exchange.misbehaviour`.
+        self.faults = Misbehaviour(seed, self._incident)
+        self.keyring = Keyring(api_key, api_secret, lambda: wall_ms() + self.faults.skew_ms)
+        self.protection = DisconnectionProtection(self._cancel_all)
+        self.venue = Venue(
+            listings,
+            MisbehavingDesk(self.faults, listings=listings, equity=equity, maker_fee=maker_fee, taker_fee=taker_fee),
+        )
         self.clock = Clock(start_ms, speed)
-        self._port = port
-        self._api = RestApi(self.venue, keyring, limits)
-        self._public, self._private = PublicHub(self.venue), PrivateHub(keyring)
-        self.venue.audience = self._public
+        self._port, self._ip = port, IpLimiter(ip_limit)
+        self._api = RestApi(self.venue, self.keyring, self.faults, self.protection, limits)
+        self._public = PublicHub(self.venue, self.faults)
+        self._private = PrivateHub(self.keyring, self.faults, self.protection)
+        self._trade = TradeHub(self._api, self.keyring, self.faults)
+        self.venue.audience = Rehearsal(self.faults, self._public)
         self.venue.desk.tell = lambda topic, rows: self._private.publish(topic, rows, self.venue.now_ms)
         self._runner: web.AppRunner | None = None
         self._pump: asyncio.Task[None] | None = None
@@ -129,9 +144,54 @@ class LocalExchange:
         return f"ws://{_HOST}:{self._port}/v5/private"
 
     @property
+    def trade_url(self) -> str:
+        """Address of the order-entry socket."""
+        return f"ws://{_HOST}:{self._port}/v5/trade"
+
+    @property
     def now_ms(self) -> int:
         """Market time."""
         return self.venue.now_ms
+
+    # -- misbehaviour -------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def misbehave(self, *faults: Fault, **words: Any) -> AsyncIterator[list[ActiveFault]]:
+        """Let things go wrong within a block; see :mod:`simulation.exchange.misbehaviour` for the words.
+
+        Raises
+        ------
+        ConfigError
+            A fault is impossible.
+        """
+        active = [self.faults.add(fault) for fault in (*faults, *spelled(words))]
+        try:
+            yield active
+        finally:
+            self.faults.remove(*(fault.number for fault in active))
+
+    def _incident(self, fault: Fault) -> None:
+        if fault.kind not in ("kill", "freeze"):
+            Incidents(self.venue).happen(fault)
+            return
+        for channel, connections in self._channels():
+            for connection in list(connections) if fault.meets((channel,), fault.symbol) else ():
+                if fault.kind == "kill":
+                    connection.drop()
+                else:
+                    connection.line.silent = True
+
+    def _cancel_all(self) -> None:
+        for order in self.venue.desk.open_orders():
+            if order.open and order.stop_kind not in ("TakeProfit", "StopLoss"):
+                self.venue.desk.cancel(order, "CancelByDCP")
+
+    def _channels(self) -> tuple[tuple[str, Sequence[Connection]], ...]:
+        return (
+            ("public", self._public.connections),
+            ("private", self._private.connections),
+            ("trade", self._trade.connections),
+        )
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -139,8 +199,10 @@ class LocalExchange:
         app = web.Application(client_max_size=1 << 20)
         app.router.add_get("/v5/public/linear", self._public.serve)
         app.router.add_get("/v5/private", self._private.serve)
+        app.router.add_get("/v5/trade", self._trade.serve)
         app.router.add_get("/", self._page)
         app.router.add_get("/control", self._control)
+        app.router.add_get("/control/schema", self._schema)
         app.router.add_post("/control", self._control)
         app.router.add_route("*", "/v5/{path:.*}", self._rest)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -163,8 +225,9 @@ class LocalExchange:
         assert self._pump is not None
         assert self._runner is not None
         self._pump.cancel()
-        for connection in (*self._public.connections, *self._private.connections):
-            await connection.socket.close()
+        for _, connections in self._channels():
+            for connection in list(connections):
+                connection.drop() if connection.line.silent else await connection.socket.close()
         await self._runner.cleanup()
         with contextlib.suppress(asyncio.CancelledError):
             await self._pump
@@ -217,23 +280,51 @@ class LocalExchange:
     # -- HTTP ---------------------------------------------------------------------------------------------------------
 
     async def _rest(self, request: web.Request) -> web.Response:
+        if not self._ip.admits():
+            return web.Response(status=403, text="access too frequent")
         body = await request.text() if request.can_read_body else ""
         url = request.rel_url
         spellings = (body,) if request.method == "POST" else (url.raw_query_string, url.query_string)
-        status, data, headers = self._api.answer(request.method, url.path, dict(url.query), spellings, request.headers)
+        effect = self._api.fate(request.method, url.path, url.query, body)
+        await asyncio.sleep(effect.delay) if effect.delay else None
+        answer = self._api.refuse(effect.code, effect.message)
+        if effect.carried_out:
+            carried = self._api.answer(request.method, url.path, dict(url.query), spellings, request.headers)
+            answer = answer if effect.code else carried
+        if effect.lost:
+            await self._hang_up(request, effect.hold)
+        status, data, headers = (effect.status, b"", {}) if effect.status else answer
         return web.Response(status=status, body=data, headers=headers, content_type="application/json")
 
+    async def _hang_up(self, request: web.Request, hold: float) -> None:
+        """Keep the line open without a word for so long as the client does, then cut it."""
+        until = time.monotonic() + hold
+        while time.monotonic() < until and request.transport is not None and not request.transport.is_closing():
+            await asyncio.sleep(min(0.02, hold))
+        if request.transport is not None:
+            request.transport.abort()
+
     async def _control(self, request: web.Request) -> web.Response:
-        """Read the exchange's state, or change its speed."""
+        """Read the exchange's state, or change its speed and its faults."""
+        added: list[ActiveFault] = []
         if request.method == "POST":
             try:
-                wanted = msgspec.json.decode(await request.read(), type=dict[str, float])
-                if set(wanted) - {"speed"}:
-                    raise ConfigError(f"{sorted(set(wanted) - {'speed'})} cannot be controlled", advice="Send a speed")
-                self.set_speed(wanted["speed"])
-            except (msgspec.DecodeError, KeyError, ConfigError) as error:
+                added = self._steer(msgspec.json.decode(await request.read(), type=Control))
+            except (msgspec.DecodeError, ConfigError) as error:
                 return web.json_response({"error": str(error)}, status=400)
-        return web.json_response(self.state())
+        return web.json_response(self.state() | ({"added": [fault.number for fault in added]} if added else {}))
+
+    def _steer(self, control: Control) -> list[ActiveFault]:
+        if control.speed is not None:
+            self.set_speed(control.speed)
+        if control.clear is True:
+            self.faults.clear()
+        elif control.clear:
+            self.faults.remove(*control.clear)
+        return [self.faults.add(fault) for fault in control.faults]
+
+    async def _schema(self, request: web.Request) -> web.Response:
+        return web.json_response(schema())
 
     async def _page(self, request: web.Request) -> web.Response:
         return web.Response(text=status_page(self.state(), self.venue), content_type="text/html")
@@ -249,8 +340,10 @@ class LocalExchange:
             "symbols": list(self.venue.listings),
             "public_connections": len(self._public.connections),
             "private_connections": len(self._private.connections),
+            "trade_connections": len(self._trade.connections),
             "frames": self._public.frames,
             "equity": str(self.venue.desk.wallet.equity),
+            "faults": self.faults.rows(),
         }
 
 

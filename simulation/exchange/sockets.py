@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -11,7 +12,11 @@ import numpy as np
 from aiohttp import WSMsgType, web
 from numpy.typing import NDArray
 
+from simulation.exchange._misbehaving_line import Line, text_frame
 from simulation.exchange.listing import TRADES, Flush, Listing
+from simulation.exchange.misbehaviour import Misbehaviour
+
+__all__ = ["HIGH_WATER", "Connection", "PublicConnection", "answer", "arguments", "refuse", "text_frame"]
 
 #: Bytes that may wait for a slow reader before market time slips.
 HIGH_WATER = 4 << 20
@@ -19,26 +24,21 @@ HIGH_WATER = 4 << 20
 _MOST_ARGS_CHARACTERS = 21_000
 
 
-def text_frame(payload: bytes) -> bytes:
-    """A whole unmasked text frame (RFC 6455, section 5.2)."""
-    size = len(payload)
-    if size < 126:
-        return bytes((0x81, size)) + payload
-    if size < 65_536:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
-
-
 class Connection:
     """One client's socket.
 
-    Frames are written to the transport whole, in the order of the calls; nothing is dropped. Whoever produces asks
-    :attr:`waiting` and pauses.
+    Frames are written to the transport whole, in the order of the calls; nothing is dropped unless a fault says so.
+    Whoever produces asks :attr:`waiting` and pauses.
     """
 
-    def __init__(self, request: web.Request) -> None:
+    #: Whether answers have a ``req_id`` even if the request had none.
+    always_echoes = False
+
+    def __init__(self, request: web.Request, faults: Misbehaviour) -> None:
         self.id = str(uuid.uuid4())
-        self.socket = web.WebSocketResponse(compress=False, max_msg_size=1 << 20)
+        # Pings are answered here and not by aiohttp: a half-open connection must not answer them.
+        self.socket = web.WebSocketResponse(compress=False, max_msg_size=1 << 20, autoping=False)
+        self.line = Line(faults, self._put, self.drop)
         self._request = request
         self._transport: asyncio.Transport | None = None
         self.frames = 0
@@ -57,39 +57,57 @@ class Connection:
             return 0
         return self._transport.get_write_buffer_size()
 
-    def write(self, frames: bytes) -> None:
-        """Send finished frames."""
-        if frames and self._transport is not None and not self._transport.is_closing() and not self.socket.closed:
+    def _put(self, frames: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing() and not self.socket.closed:
             self._transport.write(frames)
 
-    def send(self, message: Any) -> None:
+    def write(self, frames: bytes) -> None:
+        """Send finished frames."""
+        self.line.write(frames)
+
+    def send(self, message: dict[str, Any]) -> None:
         """Send a JSON message."""
         self.frames += 1
-        self.write(text_frame(msgspec.json.encode(message)))
+        frame = text_frame(msgspec.json.encode(message))
+        topic = message.get("topic")
+        if topic is None or self.line.straight:
+            self.write(frame)
+        else:
+            self.line.pass_on(topic, topic.rpartition(".")[2], frame)
 
     def drop(self) -> None:
         """Cut the connection."""
         if self._transport is not None:
             self._transport.abort()
 
-    async def requests(self) -> Any:
+    async def requests(self) -> AsyncIterator[dict[str, Any] | None]:
         """The client's requests as dictionaries; ``None`` for what is none."""
         async for message in self.socket:
-            if message.type is not WSMsgType.TEXT:
-                yield None
+            if self.line.silent:
                 continue
-            try:
-                body = msgspec.json.decode(message.data)
-            except msgspec.DecodeError:
-                body = None
-            yield body if isinstance(body, dict) else None
+            if message.type is WSMsgType.PING:
+                await self.socket.pong(message.data)
+            elif message.type is WSMsgType.TEXT:
+                yield _decoded(message.data)
+            elif message.type is not WSMsgType.PONG:
+                yield None
+
+
+def _decoded(text: str) -> dict[str, Any] | None:
+    try:
+        body = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None
+    return body if isinstance(body, dict) else None
 
 
 class PublicConnection(Connection):
     """A client of ``/v5/public/linear``."""
 
-    def __init__(self, request: web.Request, listings: dict[str, Listing]) -> None:
-        super().__init__(request)
+    always_echoes = True
+
+    def __init__(self, request: web.Request, listings: dict[str, Listing], faults: Misbehaviour) -> None:
+        super().__init__(request, faults)
         self._listings = listings
         self._wanted: dict[str, NDArray[np.bool_]] = {symbol: np.zeros(TRADES + 1, np.bool_) for symbol in listings}
         self.tickers: set[str] = set()
@@ -98,9 +116,18 @@ class PublicConnection(Connection):
     def deliver(self, listing: Listing, flush: Flush) -> None:
         """Send those frames of a batch that this client subscribes to."""
         wanted = self._wanted[listing.symbol]
-        if wanted.any():
+        if not wanted.any():
+            return
+        self.frames += len(flush.feeds)
+        if self.line.straight:
             self.write(flush.pick(wanted))
-            self.frames += len(flush.feeds)
+            return
+        topics = {feed: topic for topic, feed in listing.feed_of.items()}
+        start = 0
+        for feed, end in zip(flush.feeds.tolist(), flush.ends.tolist()):
+            if wanted[feed]:
+                self.line.pass_on(topics[feed], listing.symbol, flush.data[start:end].tobytes())
+            start = end
 
     def find(self, topic: object) -> tuple[Listing, int | None] | None:
         """What a topic names: a contract, and the feed of its book or trades, or no feed for its ticker."""
@@ -131,16 +158,11 @@ def refuse(connection: Connection, body: dict[str, Any], why: str) -> None:
 
 
 def answer(connection: Connection, body: dict[str, Any], message: str = "", *, success: bool = True) -> None:
-    """Answer a request."""
-    connection.send(
-        {
-            "success": success,
-            "ret_msg": message,
-            "conn_id": connection.id,
-            "req_id": str(body.get("req_id", "")),
-            "op": str(body.get("op", "")),
-        }
-    )
+    """Answer a request; without an id of its own, only the public stream gives an empty one back."""
+    reply = {"success": success, "ret_msg": message, "conn_id": connection.id}
+    if connection.always_echoes or "req_id" in body:
+        reply["req_id"] = str(body.get("req_id", ""))
+    connection.send(reply | {"op": str(body.get("op", ""))})
 
 
 def arguments(body: dict[str, Any]) -> list[Any] | None:
