@@ -7,14 +7,23 @@ from typing import Literal
 
 import msgspec
 
+from council.plan import PASSIVE, Entry
 from executor.events import Message
 
 #: How loud an alert is.
 AlertLevel = Literal["info", "warning", "critical"]
 
 
-class PlaceEntry(Message, frozen=True):
-    """Send a post-only limit entry with its stop and target attached."""
+class PlaceEntry(Message, frozen=True, omit_defaults=True):
+    """Send a limit entry with its stop and target attached.
+
+    Attributes
+    ----------
+    entry
+        ``passive`` is post-only, ``directional`` immediate-or-cancel.
+    target_maker
+        The target is not attached: a :class:`PlaceTarget` follows each fill.
+    """
 
     link_id: str
     side: int
@@ -22,6 +31,30 @@ class PlaceEntry(Message, frozen=True):
     stop: int
     target: int
     size: int
+    entry: Entry = PASSIVE
+    target_maker: bool = False
+
+
+class PlaceTarget(Message, frozen=True):
+    """Rest a reduce-only post-only limit of `side` that takes the profit of `size` steps of `entry_link`."""
+
+    link_id: str
+    entry_link: str
+    side: int
+    price: int
+    size: int
+
+
+class SetProtection(Message, frozen=True):
+    """Make the stop of the position of `entry_link` what the plan says; the old one goes when the new one is there.
+
+    `target` is 0 where the target rests in the book.
+    """
+
+    entry_link: str
+    side: int
+    stop: int
+    target: int
 
 
 class CancelEntry(Message, frozen=True):
@@ -127,6 +160,8 @@ class TradeClosed(Message, frozen=True):
 
 Action = (
     PlaceEntry
+    | PlaceTarget
+    | SetProtection
     | CancelEntry
     | ClosePosition
     | QueryOrder

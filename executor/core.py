@@ -13,7 +13,17 @@ import numpy as np
 from council.plan import make_plan
 from council.voting import Council, Decision
 from executor import risk
-from executor.actions import Action, Alert, Decided, MemberSaid, PlaceEntry, ReadPosition, SwapCouncil, Voted
+from executor.actions import (
+    Action,
+    Alert,
+    CancelEntry,
+    Decided,
+    MemberSaid,
+    PlaceEntry,
+    ReadPosition,
+    SwapCouncil,
+    Voted,
+)
 from executor.desk import Desk
 from executor.events import (
     BarClosed,
@@ -33,9 +43,12 @@ from executor.events import (
     OrderUnknown,
     PositionRead,
     Protected,
+    ProtectionRejected,
     Resume,
     Stopping,
+    VenueState,
 )
+from executor.ids import plan_of
 from executor.sanity import Yardstick, frozen
 from executor.state import CoreConfig, CoreState, CouncilRef
 
@@ -99,7 +112,11 @@ class Core:
             case Filled():
                 return desk.filled(event)
             case Protected():
-                return desk.protected(event)
+                return desk.guard.protected(event)
+            case ProtectionRejected():
+                return desk.guard.refused(event)
+            case VenueState():
+                return self._venue(event)
             case Funding():
                 return desk.funding(event)
             case EquityRead():
@@ -197,11 +214,15 @@ class Core:
             return decision.reason
         if state.stopping:
             return "stopping"
+        if state.venue:
+            return f"venue not ready: {state.venue}"
         if state.trade is not None:
             return f"busy with {state.trade.link_id}"
         if bar.atr is None:
             return "ATR unknown"
         account = risk.account_gate(state.risk, self.config, state.now_ms)
+        if not account and state.strange:
+            return "position being compared"
         return account or risk.market_gate(bar, self.config)
 
     # --- councils ----------------------------------------------------------------------------------------------------
@@ -252,16 +273,34 @@ class Core:
         text = f"the venue's position is {event.position} steps, our executions say {ours}: entries paused"
         return [Alert("critical", "position", text)]
 
+    def _venue(self, event: VenueState) -> list[Action]:
+        before, self.state.venue = self.state.venue, "" if event.ready else event.cause or "not ready"
+        if event.ready:
+            return [Alert("info", "venue", "the venue has told everything: entries are allowed")] if before else []
+        return [] if before else [Alert("warning", "venue", f"{event.cause}: no entries until the venue has told all")]
+
     def _orders(self, event: OrdersRead) -> list[Action]:
-        """Look for entries that are not ours; own protection never counts as one."""
+        """Look for orders that are not ours, and for ours that are not there; own protection never counts as one."""
         if event.orders is None:
             return []
-        stem = f"{self.rules.symbol}-"
+        stem, trade = f"{self.rules.symbol}-", self.state.trade
         foreign = [o.link_id for o in event.orders if not o.protective and not o.link_id.startswith(stem)]
+        actions: list[Action] = []
+        if trade is not None:
+            actions += self._desk.guard.missing(trade, frozenset(order.link_id for order in event.orders))
+        for order in event.orders:
+            if not order.protective and order.link_id.startswith(stem) and not self._of_plan(order.link_id):
+                text = f"entry {order.link_id} of a plan that has ended is still open: cancelled"
+                actions += [CancelEntry(order.link_id), Alert("warning", "orphan", text)]
         if not foreign:
-            return []
+            return actions
         self.state.risk.paused["foreign"] = f"{len(foreign)} foreign order(s)"
-        return [Alert("critical", "foreign", f"{len(foreign)} order(s) that are not ours: entries paused, left alone")]
+        text = f"{len(foreign)} order(s) that are not ours: entries paused, left alone"
+        return [*actions, Alert("critical", "foreign", text)]
+
+    def _of_plan(self, link_id: str) -> bool:
+        trade = self.state.trade
+        return trade is not None and plan_of(link_id) == plan_of(trade.link_id)
 
     def _flatten(self, event: Flatten) -> list[Action]:
         state = self.state

@@ -13,19 +13,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from council.plan import OrderPlan
+from council.plan import PASSIVE, OrderPlan
 from executor import risk
 from executor.actions import Action, Alert, CancelEntry, ClosePosition, PlaceEntry, QueryOrder, TradeClosed
-from executor.events import Filled, Funding, OrderCancelled, OrderRejected, OrderState, Protected
+from executor.events import Filled, Funding, OrderCancelled, OrderRejected, OrderState
+from executor.guard import POST_ONLY_REASON, Guard
 from executor.ids import close_id, entry_id, plan_of
 from executor.state import CoreConfig, CoreState, Trade
 from market.instruments import Instrument
 
 #: Queries in a row that must answer "there is no such order" before an order of unknown outcome is given up.
 ABSENCES = 2
-#: Reason with which Bybit cancels, after having accepted it, a post-only order that would have taken.
-POST_ONLY_REASON = "EC_PostOnlyWillTakeLiquidity"
 _RECENT = 4
+_NEVER_MS = 1 << 62
 
 
 class Desk:
@@ -33,6 +33,7 @@ class Desk:
 
     def __init__(self, config: CoreConfig, rules: Instrument, state: CoreState) -> None:
         self._config, self._rules, self._state = config, rules, state
+        self.guard = Guard(config, state)
 
     # --- entry -------------------------------------------------------------------------------------------------------
 
@@ -52,9 +53,16 @@ class Desk:
             atr=atr,
             council=council,
             sent_ms=self._state.now_ms,
+            style=plan.entry,
+            target_maker=plan.target_maker,
         )
         self._state.counts.orders += 1
-        return PlaceEntry(link, plan.side, plan.limit, plan.stop, plan.target, steps)
+        return self._entry_order(self._state.trade)
+
+    @staticmethod
+    def _entry_order(trade: Trade) -> PlaceEntry:
+        prices = (trade.limit, trade.stop, trade.target)
+        return PlaceEntry(trade.link_id, trade.side, *prices, trade.size, trade.style, trade.target_maker)
 
     def accepted(self, link: str) -> list[Action]:
         """The venue has the order."""
@@ -74,7 +82,7 @@ class Desk:
         if link == trade.close_link:
             trade.close_asked_ms = self._state.now_ms
             return [QueryOrder(link)]
-        return []
+        return [QueryOrder(link)] if self.guard.is_target(link) else []
 
     def rejected(self, event: OrderRejected) -> list[Action]:
         """The venue refused an order."""
@@ -86,6 +94,9 @@ class Desk:
             if not trade.open:
                 return []
             return [Alert("warning", "close-rejected", f"close {event.link_id} rejected: {event.code} {event.reason}")]
+        if self.guard.is_target(event.link_id):
+            text = f"target {event.link_id} rejected: {event.code} {event.reason}"
+            return [*self.guard.target_gone(trade, event.link_id, ""), Alert("warning", "target-rejected", text)]
         if event.link_id != trade.link_id or trade.entry == "done":
             return []
         self._end_entry(trade, f"rejected: {event.code} {event.reason}")
@@ -99,6 +110,8 @@ class Desk:
         if event.link_id == trade.close_link:
             self._forget_close(trade)
             return []
+        if self.guard.is_target(event.link_id):
+            return self.guard.target_gone(trade, event.link_id, event.reason)
         if event.link_id == trade.link_id and trade.entry != "done":
             trade.expected = max(trade.expected, event.filled)
             self._end_entry(trade, event.reason or "cancelled")
@@ -113,6 +126,8 @@ class Desk:
             if event.status != "resting":
                 self._forget_close(trade)
             return []
+        if self.guard.is_target(event.link_id):
+            return [] if event.status == "resting" else self.guard.target_gone(trade, event.link_id, "")
         if event.link_id != trade.link_id or trade.entry == "done":
             return []
         trade.expected = max(trade.expected, event.filled)
@@ -147,7 +162,7 @@ class Desk:
         trade = self._state.trade
         if trade is None or trade.entry != "done" or trade.filled or trade.expected > 0:
             return []
-        if reason != POST_ONLY_REASON or trade.cancel_sent_ms is not None:
+        if reason != POST_ONLY_REASON or trade.cancel_sent_ms is not None or trade.style != PASSIVE:
             return []
         limit = min(trade.limit, bid) if trade.side > 0 else max(trade.limit, ask)
         if trade.attempt >= self._config.max_reprices or min(bid, ask) <= 0 or not self._may_enter(trade):
@@ -158,11 +173,11 @@ class Desk:
         trade.link_id = entry_id(self._rules.symbol, trade.decided_ms, trade.side, trade.attempt)
         trade.entry, trade.done_ms, trade.sent_ms, trade.exit_reason = "sent", None, self._state.now_ms, ""
         self._state.counts.orders += 1
-        return [PlaceEntry(trade.link_id, trade.side, limit, trade.stop, trade.target, trade.size)]
+        return [self._entry_order(trade)]
 
     def _may_enter(self, trade: Trade) -> bool:
         state = self._state
-        if state.stopping or state.flatten or state.now_ms >= trade.decided_ms + trade.tif_ms:
+        if state.stopping or state.flatten or state.venue or state.now_ms >= trade.decided_ms + trade.tif_ms:
             return False
         return not risk.account_gate(state.risk, self._config, state.now_ms)
 
@@ -179,22 +194,58 @@ class Desk:
             return []
         if event.price <= 0 or event.size <= 0:
             return [Alert("critical", "bad-fill", f"execution {event.execution_id}: {event.size} at {event.price}")]
+        if event.side != trade.side and event.size > trade.open and self._more_may_come(trade):
+            if all(event.execution_id != early.execution_id for early in trade.early):
+                trade.early.append(event)
+            return []
+        actions = self._count(trade, event)
+        early, trade.early = trade.early, []
+        for waiting in early:
+            actions += self.filled(waiting)
+        return actions
+
+    @staticmethod
+    def _more_may_come(trade: Trade) -> bool:
+        return trade.entry_live or trade.filled < trade.expected
+
+    def _count(self, trade: Trade, event: Filled) -> list[Action]:
         trade.executions.append(event.execution_id)
-        trade.fees += event.fee
         self._state.counts.fills += 1
         if event.side == trade.side:
+            trade.fees += event.fee
             trade.filled += event.size
             trade.entry_value += event.price * event.size
             if trade.first_fill_ms is None:
                 trade.first_fill_ms = event.time_ms
             if trade.filled >= trade.size and trade.entry != "done":
                 self._end_entry(trade, "filled")
-        else:
-            trade.closed += event.size
-            trade.exit_value += event.price * event.size
-            if event.role != "exit" or not trade.exit_reason:
-                trade.exit_reason = event.role
-        return self._check_cover(trade)
+            self.guard.check_cover(trade)
+            return []
+        size = min(event.size, max(trade.open, 0))
+        trade.fees += event.fee if size == event.size else event.fee * size / event.size
+        trade.closed += size
+        trade.exit_value += event.price * size
+        if event.role == "target":
+            self.guard.target_filled(trade, event.link_id, size)
+        if event.role != "exit" or not trade.exit_reason:
+            trade.exit_reason = event.role
+        self.guard.check_cover(trade)
+        return self._remarks(event, event.size - size)
+
+    def _remarks(self, event: Filled, too_much: int) -> list[Action]:
+        """What a person must know of an execution that we did not ask for, or not for all of it."""
+        paused = self._state.risk.paused
+        if too_much:
+            paused["foreign"] = "an execution beyond our position"
+            text = f"execution {event.execution_id}: {too_much} steps more than our position: entries paused"
+            return [Alert("critical", "foreign", text)]
+        if event.role == "external":
+            paused["external"] = "somebody else closed our position"
+            text = f"{event.size} steps were closed by somebody else at {event.price} ticks: entries paused"
+            return [Alert("critical", "external-close", text)]
+        if event.role in ("liquidation", "adl"):
+            return [Alert("critical", event.role, f"the venue closed {event.size} steps at {event.price} ticks")]
+        return []
 
     def _owner(self, event: Filled) -> Trade | None:
         state = self._state
@@ -215,27 +266,7 @@ class Desk:
     def _belongs(event: Filled, trade: Trade) -> bool:
         if event.link_id:
             return plan_of(event.link_id) == plan_of(trade.link_id)
-        return event.side == -trade.side and trade.open > 0
-
-    def _check_cover(self, trade: Trade) -> list[Action]:
-        if trade.open <= trade.protected:
-            trade.naked_ms = None
-        elif trade.naked_ms is None:
-            trade.naked_ms = self._state.now_ms
-        return []
-
-    def protected(self, event: Protected) -> list[Action]:
-        """The venue confirmed a stop: as the plan has it, or not."""
-        trade = self._state.trade
-        if trade is None:
-            return []
-        if event.stop != trade.stop:
-            trade.protected = 0
-            self._check_cover(trade)
-            text = f"the venue's stop is {event.stop}, the plan's is {trade.stop} ticks"
-            return [Alert("critical", "stop-adjusted", text)]
-        trade.protected = event.size
-        return self._check_cover(trade)
+        return event.side == -trade.side and (trade.open > 0 or Desk._more_may_come(trade))
 
     def funding(self, event: Funding) -> list[Action]:
         """Count a funding payment, once."""
@@ -258,6 +289,8 @@ class Desk:
             actions += self._cancel(trade)
         if wanted and trade.open > 0:
             actions += self._close(trade, wanted)
+        elif trade.close_link is None:
+            actions += self.guard.duties(trade)
         return actions + self._finish(trade)
 
     def deadline_ms(self) -> int | None:
@@ -281,11 +314,13 @@ class Desk:
         if trade.close_link is not None:
             return max(sent or 0, trade.close_asked_ms or 0) + retry
         wishes = [(trade.first_fill_ms or 0) + trade.hold_ms]
-        if trade.naked_ms is not None:
-            wishes.append(trade.naked_ms + self._config.protection_timeout_ms)
+        if trade.take_target:
+            wishes.append(0)
         if self._state.risk.killed is not None or self._state.flatten is not None:
             wishes.append(0)
-        return max(min(wishes), 0 if sent is None else sent + retry)
+        if not self._exit_reason(trade):
+            return min(*wishes, *self.guard.deadlines(trade), _NEVER_MS)
+        return max(min(wishes, default=0), 0 if sent is None else sent + retry)
 
     def _asking_since(self, trade: Trade) -> int | None:
         """Since when an answer about the entry, or one of its executions, is awaited; ``None`` when none is."""
@@ -323,11 +358,11 @@ class Desk:
             return "kill"
         if state.flatten is not None:
             return "flatten"
-        if trade.naked_ms is not None and now >= trade.naked_ms + self._config.protection_timeout_ms:
+        if self.guard.overdue(trade):
             return "unprotected"
         if trade.first_fill_ms is not None and now >= trade.first_fill_ms + trade.hold_ms:
             return "time"
-        return ""
+        return "target" if trade.take_target else ""
 
     def _cancel(self, trade: Trade) -> list[Action]:
         if trade.cancel_sent_ms is not None:

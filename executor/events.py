@@ -14,8 +14,8 @@ import msgspec
 
 #: What an order turned out to be, as an answer to a query by link id.
 OrderStatus = Literal["resting", "filled", "cancelled", "rejected", "absent"]
-#: Why an order filled.
-FillRole = Literal["entry", "stop", "target", "exit"]
+#: Why an order filled; the last three are the venue's doing, or a person's.
+FillRole = Literal["entry", "stop", "target", "exit", "liquidation", "adl", "external"]
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
@@ -135,11 +135,27 @@ class Filled(Message, frozen=True):
 
 
 class Protected(Message, frozen=True):
-    """The stop of a position is confirmed on the venue for `size` steps at `stop` ticks."""
+    """The stop of a position was read back from the venue: `size` steps at `stop` ticks; 0 at 0 where there is none."""
 
     now_ms: int
     stop: int
     size: int
+
+
+class ProtectionRejected(Message, frozen=True):
+    """The venue refused to set the stop of a position; what was there before is there still."""
+
+    now_ms: int
+    code: int
+    reason: str
+
+
+class VenueState(Message, frozen=True):
+    """Whether what the venue tells is complete: the private stream is up, and REST has said what it missed."""
+
+    now_ms: int
+    ready: bool
+    cause: str = ""
 
 
 class Funding(Message, frozen=True):
@@ -245,6 +261,8 @@ Event = (
     | OrderState
     | Filled
     | Protected
+    | ProtectionRejected
+    | VenueState
     | Funding
     | EquityRead
     | PositionRead

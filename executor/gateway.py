@@ -11,8 +11,18 @@ from typing import Any
 
 import msgspec
 
-from executor.actions import CancelEntry, ClosePosition, PlaceEntry, QueryOrder, ReadEquity, ReadPosition
-from executor.desk import POST_ONLY_REASON
+from council.plan import PASSIVE
+from executor.actions import (
+    CancelEntry,
+    ClosePosition,
+    PlaceEntry,
+    PlaceTarget,
+    QueryOrder,
+    ReadEquity,
+    ReadPosition,
+    SetProtection,
+)
+from executor.guard import POST_ONLY_REASON
 from executor.events import (
     EquityRead,
     Event,
@@ -36,7 +46,9 @@ from simulation.accounts import Account
 from simulation.fills import ExitReason, FillModel, PlanStatus
 
 #: What a gateway can be asked to do.
-OrderAction = PlaceEntry | CancelEntry | ClosePosition | QueryOrder | ReadEquity | ReadPosition
+OrderAction = (
+    PlaceEntry | PlaceTarget | CancelEntry | ClosePosition | QueryOrder | SetProtection | ReadEquity | ReadPosition
+)
 
 _DUPLICATE, _NOT_FOUND, _NOTHING_TO_CLOSE = 110072, 110001, 110017
 #: Ended plans that a restart still knows by their link id.
@@ -56,8 +68,17 @@ class Gateway(ABC):
     - Every execution is told once it is known, as often as the venue tells it; the core counts each id once. Executions
       of the attached stop and target have an empty link id.
     - The answer to a query by link id comes after the executions of that order.
+    - A stop is replaced in one step of the venue: the old one goes when the new one is there.
+    - A venue that may have missed something says so by a :class:`~executor.events.VenueState`, and again when it has
+      caught up; one that cannot miss anything never does.
     - Only the daemon's loop calls a gateway: one writer.
     """
+
+    async def run(self) -> None:
+        """Keep connections up until cancelled; a venue without any returns at once."""
+
+    def close(self) -> None:
+        """Let go of threads and connections; what rests at the venue rests on."""
 
     @abstractmethod
     def send(self, action: OrderAction, now_ms: int) -> None:
@@ -218,6 +239,11 @@ class DryRunGateway(Gateway):
                 self._close(action, now_ms)
             case QueryOrder(link_id=link):
                 self._answer(link, now_ms)
+            case SetProtection():
+                self._events.append(Protected(now_ms, action.stop, abs(self._account.position)))
+            case PlaceTarget():
+                # The broker rests the target by itself, in the same cycle as the fill.
+                self._events.append(OrderAccepted(now_ms, action.link_id))
             case ReadEquity():
                 self._events.append(EquityRead(now_ms, now_ms, self._equity()))
             case ReadPosition():
@@ -228,7 +254,10 @@ class DryRunGateway(Gateway):
     def _place(self, order: PlaceEntry, now_ms: int) -> None:
         link = order.link_id
         try:
-            self._broker.submit(link, order.side, order.limit, order.stop, order.target, order.size, now_ms)
+            self._broker.submit(
+                link, order.side, order.limit, order.stop, order.target, order.size, now_ms,
+                taking=order.entry != PASSIVE, target_maker=order.target_maker,
+            )  # fmt: skip
         except errors.OrderRejected as refusal:
             if refusal.code == _DUPLICATE:
                 self._events.append(OrderUnknown(now_ms, link))

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from council.plan import PASSIVE, Entry
+from executor.events import Filled
 from market.instruments import Instrument
 
 #: Life of an entry order. ``unknown``: sent, and nobody has said what became of it.
@@ -37,6 +39,8 @@ class CoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_reprices
         How often a post-only entry that would have taken is sent again at the best passive price. 0, as in training,
         where such an order counts as rejected.
+    protection_retry_ms
+        Pause between attempts to set a stop that is not confirmed.
     settle_ms
         How long a cancelled entry keeps its slot for a fill that was on its way.
     retry_ms
@@ -63,6 +67,7 @@ class CoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     protection_timeout_ms: int
     shadow_bars: int = 0
     max_reprices: int = 0
+    protection_retry_ms: int = 1_000
     settle_ms: int = 2_000
     retry_ms: int = 5_000
     equity_age_ms: int = 900_000
@@ -106,6 +111,18 @@ class Trade(msgspec.Struct):
         Link id of the close order in flight.
     executions
         Ids that were counted.
+    style
+        How the entry takes part in the market.
+    protect_ms
+        When the stop is to be set again; ``None`` while it is confirmed.
+    refusals
+        How often the venue refused to set it.
+    early
+        Executions that close what no execution has opened yet: streams can tell the second thing first.
+    target_maker, targets
+        The target rests in the book; its orders, and the steps that each has left.
+    target_count, target_ms, take_target
+        Targets sent so far; no further one before this time; the market is at the target, so it is taken.
     """
 
     link_id: str
@@ -142,6 +159,15 @@ class Trade(msgspec.Struct):
     closes: int = 0
     exit_reason: str = ""
     executions: list[str] = []
+    style: Entry = PASSIVE
+    protect_ms: int | None = None
+    refusals: int = 0
+    early: list[Filled] = []
+    target_maker: bool = False
+    targets: dict[str, int] = {}
+    target_count: int = 0
+    target_ms: int = 0
+    take_target: bool = False
 
     @property
     def open(self) -> int:
@@ -232,6 +258,8 @@ class CoreState(msgspec.Struct):
         The process is ending.
     strange
         Position readings in a row that do not agree with our executions.
+    venue
+        Why what the venue tells may be incomplete; empty if it is not.
     finished
         Last plans that ended, for executions that come late.
     """
@@ -248,6 +276,7 @@ class CoreState(msgspec.Struct):
     flatten: str | None = None
     stopping: bool = False
     strange: int = 0
+    venue: str = ""
     alarm_ms: int = -1
     finished: list[Trade] = []
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from executor.actions import CancelEntry, ClosePosition, PlaceEntry, QueryOrder, ReadEquity, ReadPosition
-from executor.desk import POST_ONLY_REASON
+from executor.guard import POST_ONLY_REASON
 from executor.events import (
     EquityRead,
     Event,

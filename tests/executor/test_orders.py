@@ -9,8 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from executor.actions import Alert, CancelEntry, ClosePosition, PlaceEntry, QueryOrder, TradeClosed
-from executor.desk import POST_ONLY_REASON
+from executor.actions import (
+    Alert,
+    CancelEntry,
+    ClosePosition,
+    PlaceEntry,
+    QueryOrder,
+    SetProtection,
+    TradeClosed,
+)
+from executor.guard import POST_ONLY_REASON
 from executor.events import (
     Clock,
     Filled,
@@ -168,7 +176,9 @@ def test_a_fill_before_the_answer_keeps_the_plan(bench: Bench) -> None:
 def test_a_fill_without_a_confirmed_stop_is_flattened(bench: Bench) -> None:
     order = bench.enter()
     bench.fill(order, protect=False)
-    assert bench.wait(CONFIG.protection_timeout_ms - 1) == []
+    tries = bench.wait(CONFIG.protection_timeout_ms - 1)
+    assert set(tries) == {SetProtection(order.link_id, order.side, order.stop, order.target)}
+    assert len(tries) == 4
     actions = bench.wait(1)
     [close] = of(actions, ClosePosition)
     assert (close.side, close.size, close.reason) == (-1, order.size, "unprotected")
@@ -179,7 +189,7 @@ def test_a_fill_without_a_confirmed_stop_is_flattened(bench: Bench) -> None:
 def test_a_stop_that_the_venue_adjusted_is_no_protection(bench: Bench) -> None:
     order = bench.enter()
     bench.fill(order)
-    assert kinds(bench.on(Protected(bench.now, order.stop - 10, order.size))) == ["Alert"]
+    assert kinds(bench.on(Protected(bench.now, order.stop - 10, order.size))) == ["Alert", "SetProtection"]
     [close] = of(bench.wait(CONFIG.protection_timeout_ms), ClosePosition)
     assert close.reason == "unprotected"
 

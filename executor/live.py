@@ -1,0 +1,562 @@
+"""The venue itself: orders by signed REST, news by the private stream, and REST again for what the stream may miss.
+
+The stream says *that* something happened, quickly; REST says *what is*. After every connection, REST is asked for
+executions, orders and position before a row of the stream counts, and entries wait until it has answered. While the
+stream is down, REST is asked every second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from executor.actions import (
+    CancelEntry,
+    ClosePosition,
+    PlaceEntry,
+    PlaceTarget,
+    QueryOrder,
+    ReadEquity,
+    ReadPosition,
+    SetProtection,
+)
+from executor.events import (
+    EquityRead,
+    Event,
+    Filled,
+    Funding,
+    OpenOrder,
+    OrderAccepted,
+    OrderCancelled,
+    OrderRejected,
+    OrdersRead,
+    OrderState,
+    OrderUnknown,
+    PositionRead,
+    Protected,
+    ProtectionRejected,
+    VenueState,
+)
+from executor.gateway import Gateway, OrderAction
+from executor.guard import POST_ONLY_REASON
+from executor.lanes import Lanes
+from executor.private import Down, PrivateStream, Rows, Up
+from executor.requests import close_request, entry_request, stop_request, target_request
+from executor.survey import Money, OrderAnswer, Survey, Surveyor
+from executor.venue import DUPLICATE, NOT_OPEN, VenueClient
+from executor.wire import Execution, OrderRow, PositionRow, Reader
+from market.errors import DataError, OrderRejected as Refused, OutcomeUnknown
+from market.events import EventBatch
+from market.instruments import Instrument
+
+#: Executions are asked for from this long before the last complete answer, venue time: lists lag behind streams.
+_OVERLAP_MS = 30_000
+#: Surveys in a row that failed before the venue counts as not answering.
+_FAILURES = 3
+#: Rows of the stream that wait for the first survey.
+_MOST_WAITING = 10_000
+#: A jump of the balance, as a share of it, that the log must explain before the reading counts.
+_JUMP = Decimal("0.005")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often the venue is asked, seconds of the wall clock.
+
+    Attributes
+    ----------
+    check
+        While all is well: position, stop and orders are still what they should be.
+    poll
+        While the stream is down, or something does not add up.
+    confirm
+        While a fill waits for its stop to be seen on the venue.
+    log
+        How long a jump of the balance may wait for its entry in the transaction log.
+    """
+
+    check: float = 10.0
+    poll: float = 1.0
+    confirm: float = 0.25
+    log: float = 20.0
+
+
+class Memory(msgspec.Struct):
+    """What a restart must know beside the core's state.
+
+    Attributes
+    ----------
+    since_ms
+        Executions before this are known; -1 before the first answer.
+    seen
+        Executions told since shortly before that: id and time.
+    log_ms
+        The transaction log before this is known; -1 before the first answer.
+    transfers, moved
+        Sum of transfers since the account was first seen, and id and time of those that may be read again.
+    balance
+        The wallet's, when it was last in agreement with the log.
+    index
+        Position index of the last entry.
+    """
+
+    since_ms: int = -1
+    seen: dict[str, int] = {}
+    log_ms: int = -1
+    transfers: Decimal = Decimal(0)
+    moved: dict[str, int] = {}
+    balance: Decimal | None = None
+    index: int = 0
+
+
+class LiveGateway(Gateway):
+    """Trades one contract of a Bybit account, or of the local exchange.
+
+    Parameters
+    ----------
+    venue
+        Signed REST.
+    stream
+        Private stream; ``None`` for an account that is only polled.
+    instrument
+        Contract rules.
+    lanes
+        Where calls run.
+    clock
+        The venue's time as last seen, UTC ms; -1 unknown.
+    saved
+        :meth:`dump` of an earlier session.
+    pace
+        How often to ask.
+    monotonic
+        Wall clock, seconds.
+
+    Raises
+    ------
+    DataError
+        `saved` cannot be read.
+    """
+
+    def __init__(
+        self,
+        venue: VenueClient,
+        stream: PrivateStream | None,
+        instrument: Instrument,
+        *,
+        lanes: Lanes,
+        clock: Callable[[], int],
+        saved: bytes | None = None,
+        pace: Pace = Pace(),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._venue, self._stream, self._rules, self._lanes = venue, stream, instrument, lanes
+        self._clock, self._pace, self._monotonic = clock, pace, monotonic
+        self._reader = Reader(instrument)
+        self._surveyor = Surveyor(venue, self._reader, instrument.symbol)
+        self._memory = _remember(saved)
+        self._events: list[Event] = []
+        self._waiting: list[Rows] = []
+        self._hedge: bool | None = None
+        self._up = False
+        self._ready = False
+        self._started = False
+        self._surveying = False
+        self._epoch = 0
+        self._next_s = 0.0
+        self._asked = self._confirm = self._counting = False
+        self._failures = 0
+        self._told_s = -1e9
+        self._told: tuple[object, ...] | None = None
+        self._told_stop: tuple[int, int] | None = None
+        self._fills: dict[str, int] = {}
+        self._jump_s: float | None = None
+
+    async def run(self) -> None:
+        if self._stream is not None:
+            await self._stream.run()
+
+    def close(self) -> None:
+        self._lanes.close()
+
+    def dump(self) -> bytes:
+        return msgspec.json.encode(self._memory)
+
+    # --- a market is none of our business -----------------------------------------------------------------------------
+
+    def on_market(self, events: EventBatch) -> None:
+        """Nothing: the venue has the market."""
+
+    def on_mark(self, bid: int, ask: int, last: int) -> None:
+        """Nothing: the venue has the market."""
+
+    def on_funding(self, rate: Decimal, time_ms: int) -> None:
+        """Nothing: the venue tells what was paid."""
+
+    # --- what comes back ----------------------------------------------------------------------------------------------
+
+    def take(self) -> list[Event]:
+        if not self._started:
+            self._started = True
+            self._tell(VenueState(self._now(), ready=False, cause="the venue has not been asked yet"))
+        for done in self._lanes.finished():
+            done()
+        if self._stream is not None:
+            while self._stream.incoming:
+                self._hear(self._stream.incoming.popleft())
+        self._look()
+        events, self._events = self._events, []
+        return events
+
+    def _tell(self, event: Event) -> None:
+        self._events.append(event)
+
+    def _now(self) -> int:
+        return max(self._clock(), 0)
+
+    def _hear(self, item: Up | Down | Rows) -> None:
+        match item:
+            case Up():
+                self._up, self._epoch = True, self._epoch + 1
+                self._soon(0.0)
+            case Down(cause=cause):
+                self._up, self._epoch = False, self._epoch + 1
+                self._waiting.clear()
+                self._not_ready(cause)
+                self._soon(0.0)
+            case Rows():
+                if self._ready:
+                    self._rows(item)
+                elif self._up and len(self._waiting) < _MOST_WAITING:
+                    self._waiting.append(item)
+
+    def _not_ready(self, cause: str) -> None:
+        if self._ready:
+            self._ready = False
+            self._tell(VenueState(self._now(), ready=False, cause=cause))
+
+    def _rows(self, item: Rows) -> None:
+        try:
+            for row in item.rows:
+                if item.topic == "wallet" or not self._reader.mine(row):
+                    continue
+                if item.topic == "execution":
+                    self._execution(self._reader.execution(row))
+                elif item.topic == "order":
+                    self._order(self._reader.order(row))
+                else:
+                    self._soon(self._pace.confirm)
+        except ValueError:
+            # The stream is a hint; what it meant to say is read from REST.
+            self._soon(0.0)
+
+    def _order(self, order: OrderRow) -> None:
+        now, link = self._now(), order.link_id
+        if not self._reader.ours(link):
+            # Somebody else's order, or a stop of the position that came or went.
+            self._soon(0.0)
+            return
+        match order.status:
+            case "resting":
+                self._tell(OrderAccepted(now, link))
+            case "filled":
+                if self._fills.get(link, 0) < order.filled:
+                    self._soon(self._pace.confirm)
+            case "rejected" if order.reason != POST_ONLY_REASON:
+                self._tell(OrderRejected(now, link, -1, order.reason))
+            case _:
+                self._tell(OrderCancelled(now, link, order.filled, order.reason))
+
+    def _execution(self, execution: Execution) -> None:
+        memory, now = self._memory, self._now()
+        if execution.id in memory.seen or execution.kind == "other":
+            return
+        memory.seen[execution.id] = execution.time_ms
+        if execution.kind == "funding":
+            self._tell(Funding(now, execution.id, execution.fee))
+            return
+        if execution.link_id:
+            self._fills[execution.link_id] = self._fills.get(execution.link_id, 0) + execution.size
+        if execution.role == "entry":
+            self._confirm = True
+            self._soon(0.0)
+        for event in _fills(execution, now):
+            self._tell(event)
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def _soon(self, seconds: float) -> None:
+        self._next_s = min(self._next_s, self._monotonic() + seconds)
+
+    def _look(self) -> None:
+        """Survey the venue when it is time; one survey at a time."""
+        now = self._monotonic()
+        if self._surveying or now < self._next_s:
+            return
+        memory = self._memory
+        at_ms = self._clock()
+        if at_ms < 0:
+            return  # without a clock nobody can say since when to ask
+        self._surveying = True
+        self._next_s = now + self._pause()
+        asked, confirm, epoch = self._asked, self._confirm, self._epoch
+        self._asked = self._confirm = False
+        since_ms = (memory.since_ms if memory.since_ms >= 0 else at_ms) - _OVERLAP_MS
+        if memory.since_ms < 0:
+            memory.since_ms = at_ms
+            since_ms = at_ms
+
+        def done(survey: Survey) -> None:
+            self._surveying = False
+            self._surveyed(survey, at_ms, epoch, asked=asked, confirm=confirm)
+
+        self._lanes.submit("survey", lambda: self._surveyor.survey(since_ms, at_ms), done)
+
+    def _pause(self) -> float:
+        if self._confirm:
+            return self._pace.confirm
+        return self._pace.check if self._ready or self._stream is None else self._pace.poll
+
+    def _surveyed(self, survey: Survey, at_ms: int, epoch: int, *, asked: bool, confirm: bool) -> None:
+        for execution in survey.executions or ():
+            self._execution(execution)
+        if survey.executions is not None:
+            self._forget(at_ms)
+        complete = None not in (survey.positions, survey.orders, survey.executions)
+        self._compare(survey, asked=asked, confirm=confirm)
+        if not complete:
+            self._confirm = self._confirm or confirm
+            self._failures += 1
+            self._soon(self._pause())
+            if self._failures >= _FAILURES:
+                self._not_ready(survey.failure)
+            return
+        self._failures = 0
+        if epoch == self._epoch and (self._up or self._stream is None) and not self._ready:
+            self._ready = True
+            waiting, self._waiting = self._waiting, []
+            for item in waiting:
+                self._rows(item)
+            self._tell(VenueState(self._now(), ready=True))
+
+    def _forget(self, at_ms: int) -> None:
+        memory = self._memory
+        memory.since_ms = max(memory.since_ms, at_ms)
+        oldest = memory.since_ms - 2 * _OVERLAP_MS
+        memory.seen = {id_: time_ms for id_, time_ms in memory.seen.items() if time_ms >= oldest}
+        if len(self._fills) > 100:
+            self._fills = dict(list(self._fills.items())[-50:])
+
+    def _compare(self, survey: Survey, *, asked: bool, confirm: bool) -> None:
+        """Tell orders, position and stop where they are asked for or have changed."""
+        now = self._now()
+        if survey.positions is not None:
+            self._hedge = any(row.index for row in survey.positions)
+        orders = _open_orders(survey.orders)
+        position = None if survey.positions is None else sum(row.steps for row in survey.positions)
+        found = (orders, position)
+        if asked or (found != self._told and None not in found):
+            self._told, self._told_s = found, self._monotonic()
+            self._tell(OrdersRead(now, orders))
+            self._tell(PositionRead(now, position))
+        if survey.positions is None or survey.orders is None:
+            return
+        stop = self._resident(survey.positions, survey.orders)
+        if stop is not None and (confirm or asked or stop != self._told_stop):
+            self._tell(Protected(now, *stop))
+        self._told_stop = stop
+
+    def _resident(self, positions: tuple[PositionRow, ...], orders: tuple[OrderRow, ...]) -> tuple[int, int] | None:
+        """The stop that position and orders agree on: ticks and steps; ``None`` without a position."""
+        held = [row for row in positions if row.steps]
+        ours = [row for row in held if row.index == self._memory.index] or held
+        if not ours:
+            return None
+        [row] = ours[:1]
+        kinds = ("StopLoss", "PartialStopLoss")
+        stops = [order for order in orders if order.stop_kind in kinds and order.index == row.index]
+        if row.stop <= 0:
+            return (row.stop, 0)
+        return (row.stop, abs(row.steps)) if any(order.trigger == row.stop for order in stops) else (0, 0)
+
+    # --- what is asked for --------------------------------------------------------------------------------------------
+
+    def send(self, action: OrderAction, now_ms: int) -> None:
+        match action:
+            case PlaceEntry():
+                self._memory.index = self._index(action.side)
+                self._order_out("entry", action.link_id, "place_order", entry_request(action, self._rules))
+            case PlaceTarget():
+                request = target_request(action, self._rules)
+                self._order_out("exit", action.link_id, "place_order", request, index=self._index(-action.side))
+            case ClosePosition():
+                request = close_request(action, self._rules)
+                self._order_out("exit", action.link_id, "place_order", request, index=self._index(-action.side))
+            case CancelEntry(link_id=link):
+                self._lanes.submit("entry", lambda: self._cancel(link), lambda answer: self._answered(link, answer))
+            case QueryOrder(link_id=link):
+                self._lanes.submit(
+                    "query", lambda: self._surveyor.order(link), lambda answer: self._answered(link, answer)
+                )
+            case SetProtection():
+                request = stop_request(action, self._rules, self._index(action.side))
+                self._lanes.submit("exit", lambda: self._set_stop(request), self._stop_set)
+            case ReadEquity():
+                self._read_money(now_ms)
+            case ReadPosition():
+                self._asked = True
+                self._soon(max(0.0, self._told_s + self._pace.poll - self._monotonic()))
+
+    def _index(self, side: int) -> int:
+        """Position index of the position of a side."""
+        return 0 if not self._hedge else 1 if side > 0 else 2
+
+    def _order_out(
+        self, lane: str, link: str, method: str, request: dict[str, Any] | None, *, index: int | None = None
+    ) -> None:
+        if request is None:
+            self._tell(OrderRejected(self._now(), link, -1, "a price or size that is no order"))
+            return
+        request["positionIdx"] = self._memory.index if index is None else index
+
+        def call() -> tuple[int, str] | None:
+            """Refusal code and text; code 0 for an accepted order, ``None`` for an unknown outcome."""
+            try:
+                self._venue.write(method, **request)
+            except Refused as refusal:
+                return refusal.code, refusal.message
+            except OutcomeUnknown:
+                return None
+            return 0, ""
+
+        self._lanes.submit(lane, call, lambda outcome: self._sent(link, outcome))
+
+    def _sent(self, link: str, outcome: tuple[int, str] | None) -> None:
+        now = self._now()
+        if outcome is None or outcome[0] == DUPLICATE:
+            self._tell(OrderUnknown(now, link))
+        elif outcome[0]:
+            self._tell(OrderRejected(now, link, *outcome))
+            self._soon(self._pace.confirm)
+        else:
+            self._tell(OrderAccepted(now, link))
+
+    def _cancel(self, link: str) -> OrderAnswer | None:
+        """``None`` while the outcome is open: the stream tells it, or the core asks again."""
+        try:
+            self._venue.write("cancel_order", category="linear", symbol=self._rules.symbol, orderLinkId=link)
+        except OutcomeUnknown:
+            return None
+        except Refused as refusal:
+            return self._surveyor.order(link) if refusal.code in NOT_OPEN else None
+        return None
+
+    def _answered(self, link: str, answer: OrderAnswer | None) -> None:
+        if answer is None:
+            return
+        now = self._now()
+        for execution in answer.executions:
+            self._execution(execution)
+        if answer.reason == POST_ONLY_REASON:
+            self._tell(OrderCancelled(now, link, answer.filled, answer.reason))
+        self._tell(OrderState(now, link, answer.status, answer.filled))
+
+    def _set_stop(self, request: dict[str, Any]) -> tuple[int, str]:
+        try:
+            self._venue.write("set_trading_stop", **request)
+        except Refused as refusal:
+            return refusal.code, refusal.message
+        except OutcomeUnknown:
+            return 0, ""  # read back what is there
+        return 0, ""
+
+    def _stop_set(self, outcome: tuple[int, str]) -> None:
+        if outcome[0]:
+            self._tell(ProtectionRejected(self._now(), *outcome))
+        self._confirm = True
+        self._soon(0.0)
+
+    # --- money --------------------------------------------------------------------------------------------------------
+
+    def _read_money(self, now_ms: int) -> None:
+        if self._counting:
+            return  # the answer that is on its way is newer than the question
+        memory = self._memory
+        if memory.log_ms < 0:
+            memory.log_ms = now_ms
+        self._counting, since_ms = True, memory.log_ms - _OVERLAP_MS
+        self._lanes.submit("money", lambda: self._surveyor.money(since_ms, now_ms), lambda m: self._counted(m, now_ms))
+
+    def _counted(self, money: Money | None, asked_ms: int) -> None:
+        self._counting = False
+        memory, now = self._memory, self._now()
+        if money is None or self._unexplained(money):
+            self._tell(EquityRead(now, asked_ms, None, memory.transfers))
+            return
+        for key, (time_ms, change) in money.transfers.items():
+            if key not in memory.moved:
+                memory.moved[key] = time_ms
+                memory.transfers += change
+        memory.balance, memory.log_ms = money.balance, max(memory.log_ms, asked_ms)
+        oldest = memory.log_ms - 2 * _OVERLAP_MS
+        memory.moved = {key: time_ms for key, time_ms in memory.moved.items() if time_ms >= oldest}
+        self._tell(EquityRead(now, money.as_of_ms, money.equity, memory.transfers))
+
+    def _unexplained(self, money: Money) -> bool:
+        """Whether the balance has jumped, and the log may still say that it was a transfer."""
+        known = self._memory.balance if money.logged is None else money.logged
+        if known is None or abs(money.balance - known) <= _JUMP * abs(money.balance):
+            self._jump_s = None
+            return False
+        if self._jump_s is None:
+            self._jump_s = self._monotonic()
+        return self._monotonic() < self._jump_s + self._pace.log
+
+
+def _remember(saved: bytes | None) -> Memory:
+    if saved is None or saved == b"null":
+        return Memory()
+    try:
+        return msgspec.json.decode(saved, type=Memory)
+    except msgspec.DecodeError as error:
+        raise DataError(
+            f"what the gateway remembered cannot be read ({error})", advice="Restore the journal from a copy"
+        ) from error
+
+
+def _open_orders(orders: tuple[OrderRow, ...] | None) -> tuple[OpenOrder, ...] | None:
+    if orders is None:
+        return None
+    return tuple(OpenOrder(order.link_id, order.protective) for order in orders if order.status == "resting")
+
+
+def _fills(execution: Execution, now: int) -> list[Filled]:
+    """An execution as the core counts it; somebody else's that closes our position is cut out of the rest."""
+
+    def part(size: int, link: str, role: Any, suffix: str = "") -> Filled:
+        return Filled(
+            now_ms=now,
+            link_id=link,
+            execution_id=execution.id + suffix,
+            role=role,
+            time_ms=execution.time_ms,
+            side=execution.side,
+            price=execution.price,
+            size=size,
+            fee=execution.fee * size / execution.size if size != execution.size else execution.fee,
+            maker=execution.maker,
+        )
+
+    size, role = execution.size, execution.role
+    foreign = execution.link_id or f"order {execution.order_id}"
+    if role is None:
+        return [part(size, foreign, "entry")]
+    if role in ("entry", "exit", "target") and execution.link_id:
+        return [part(size, execution.link_id, role)]
+    if role != "external" or execution.closed in (-1, size):
+        return [part(size, "", role)]
+    return [part(execution.closed, "", role), part(size - execution.closed, foreign, "entry", "+")]
