@@ -41,6 +41,19 @@ from simulation.exchange._misbehaving_kinds import KINDS, MESSAGES, READS, Kind
 from simulation.exchange.numbers import parse
 from simulation.exchange.orders import SIDES
 
+__all__ = [
+    "KINDS",
+    "READS",
+    "ActiveFault",
+    "Control",
+    "Effect",
+    "Fault",
+    "Misbehaviour",
+    "schema",
+    "share_of",
+    "spelled",
+]
+
 _MEASURE = {"kind", "on", "symbol", "after", "count", "seconds", "probability", "seed"}
 _DEFAULT_MS = {"timeout-before": 60_000.0, "timeout-after": 60_000.0, "stall": 1_000.0}
 

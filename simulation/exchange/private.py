@@ -121,8 +121,10 @@ class PrivateHub:
         """Tell everybody who subscribes to a topic."""
         for connection in self.connections:
             for name in sorted(connection.topics):
+                if TOPICS.get(name) != topic:
+                    continue
                 data = _fast(rows) if name.startswith("execution.fast") else rows
-                if TOPICS.get(name) == topic and data:
+                if data:
                     message = {"id": uuid.uuid4().hex, "topic": name, "creationTime": now_ms, "data": data}
                     connection.send(message)
 
