@@ -334,7 +334,8 @@ class Life:
             return
         if not flags & EMPTY:
             self.book[side].pop(price, None)
-            self.used.pop(price, None)
+            if side == (BID if self.side > 0 else ASK):
+                self.used.pop(price, None)
             if size:
                 self.book[side][price] = size
         if not flags & LAST:
