@@ -10,8 +10,8 @@ from market.errors import ConfigError
 from simulation.exchange.desk import Desk
 from simulation.exchange.listing import Listing
 from simulation.exchange.misbehaviour import Fault, Misbehaviour, share_of
+from simulation.exchange.order_requests import new_orders
 from simulation.exchange.orders import Order, Refusal
-from simulation.exchange.requests import new_order
 from simulation.exchange.venue import Venue
 
 #: Orders that requests have made, unlike those of the exchange itself.
@@ -47,7 +47,7 @@ class MisbehavingDesk(Desk):
             return
         if order.tif == "PostOnly" and not order.trigger and self._meets(order, "cancel-post-only"):
             self._accept_only(order)
-            self._finish(order, "Cancelled", "UNKNOWN", "EC_PostOnlyWillTakeLiquidity")
+            self.finish(order, "Cancelled", "UNKNOWN", "EC_PostOnlyWillTakeLiquidity")
             return
         super().place(order)
 
@@ -56,11 +56,11 @@ class MisbehavingDesk(Desk):
         self.orders[order.number] = order
         if order.link_id:
             self.link_ids.add(order.link_id)
-        self._tell_order(order)
+        self.tell_order(order)
 
     def _reject(self, order: Order) -> None:
         if order.open:
-            self._finish(order, "Rejected", "UNKNOWN", "EC_Others")
+            self.finish(order, "Rejected", "UNKNOWN", "EC_Others")
 
     def cancel(self, order: Order, cancel_type: str = "CancelByUser", *, reason: str = "EC_PerCancelRequest") -> None:
         """Take an order off the book; part of it may trade before."""
@@ -118,13 +118,15 @@ class Incidents:
 
     def _close(self, listing: Listing, fault: Fault) -> None:
         desk = self._venue.desk
-        steps = desk.positions[listing.symbol].steps
-        if steps == 0:
+        held = [position for position in desk.positions[listing.symbol].active if position.steps]
+        held = [position for position in held if fault.position in (0, position.idx)]
+        if not held:
             raise ConfigError(f"nothing is held in {listing.symbol}", advice="Open a position first")
-        size = share_of(fault, abs(steps)) if fault.kind == "adl" else abs(steps)
-        origin = "CreateByAdl_PassThrough" if fault.kind == "adl" else "CreateByLiq"
-        side = 1 if steps > 0 else 0
-        desk.place(desk.new_order(listing, side, "Market", size, tif="IOC", reduce_only=True, create_type=origin))
+        for position in held:
+            if fault.kind == "adl":
+                desk.adl(listing.symbol, position.idx, share_of(fault, abs(position.steps)))
+            else:
+                desk.liquidate(listing.symbol, position.idx)
 
     def _trade(self, listing: Listing, fault: Fault) -> None:
         params: dict[str, Any] = {"category": "linear", "symbol": listing.symbol, "side": fault.side, "qty": fault.qty}
@@ -132,7 +134,8 @@ class Incidents:
         if fault.kind == "manual-order":
             params |= {"orderType": "Limit", "price": fault.price}
         try:
-            self._venue.desk.place(new_order(params, self._venue.desk, self._venue.listings))
+            for order in new_orders(params, self._venue.desk, self._venue.listings):
+                self._venue.desk.place(order)
         except Refusal as refusal:
             raise ConfigError(f"the exchange refuses ({refusal.message})", advice="Change the order") from refusal
 

@@ -1,4 +1,4 @@
-"""The desk: users' orders in the market's own queues, their fills, attached stops, funding and liquidation.
+"""The desk: users' orders in the market's own queues, and what their fills do to positions and money.
 
 There is one account. What it must be told goes to `tell`, in the order in which it happened.
 """
@@ -11,14 +11,21 @@ from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
-from simulation.accounts import Account
+from simulation.exchange.key_info import KeyInfo
+from simulation.exchange.ledger import KEPT, Ledger
 from simulation.exchange.listing import PRICE_BAND, Listing, trade_id
 from simulation.exchange.numbers import money
-from simulation.exchange.orders import Order, execution_row
-from simulation.exchange.positions import Position, Wallet
+from simulation.exchange.orders import POSITION_STOPS, Order, execution_row
+from simulation.exchange.positions import Holding, Position, new_holding
+from simulation.exchange.risk import Risk
+from simulation.exchange.smp import clear_the_way
+from simulation.exchange.stops import StopKeeper
+from simulation.exchange.wallet import Wallet
 
-#: Executions and finished orders that are kept.
-_KEPT_EXECUTIONS, _KEPT_ORDERS = 10_000, 500
+#: Finished orders that ``GET /v5/order/realtime`` still shows.
+_RECENT = 500
+#: Number of the first trade that is not the market's: liquidations and the like.
+_IMPOSED = 1 << 40
 
 
 class Desk:
@@ -32,20 +39,36 @@ class Desk:
         USDT at the start.
     maker_fee, taker_fee
         Fractions of the value.
+
+    Attributes
+    ----------
+    positions
+        What is held, by symbol.
+    orders, closed, history
+        Open orders by number, oldest first; finished ones, of which the last are kept for longer.
+    tell
+        Takes a private topic and its rows.
+    liquidated
+        Told of every liquidation: listing, side of the position (0 long), steps, price, time in ms.
     """
 
     def __init__(self, listings: dict[str, Listing], equity: Decimal, maker_fee: Decimal, taker_fee: Decimal) -> None:
         self.maker_fee, self.taker_fee = maker_fee, taker_fee
-        self.positions = {
-            symbol: Position(listing, Account(Decimal(0), listing.instrument)) for symbol, listing in listings.items()
+        self.positions: dict[str, Holding] = {
+            symbol: new_holding(listing, taker_fee) for symbol, listing in listings.items()
         }
         self.wallet = Wallet(equity, self.positions)
         self.orders: dict[int, Order] = {}
-        self.closed: deque[Order] = deque(maxlen=_KEPT_ORDERS)
-        self.executions: deque[dict[str, Any]] = deque(maxlen=_KEPT_EXECUTIONS)
+        self.closed: deque[Order] = deque(maxlen=_RECENT)
+        self.history: deque[Order] = deque(maxlen=KEPT)
         self.link_ids: set[str] = set()
+        self.ledger = Ledger()
+        self.stops, self.risk = StopKeeper(self), Risk(self)
+        self.key_info = KeyInfo()
         self.tell: Callable[[str, list[dict[str, Any]]], None] = lambda topic, rows: None
-        self._numbers = itertools.count(1)
+        self.liquidated: Callable[[Listing, int, int, int, int], None] = lambda *facts: None
+        self._numbers, self._trades = itertools.count(1), itertools.count(_IMPOSED)
+        self._changed: dict[tuple[str, int], Position] = {}
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -53,29 +76,26 @@ class Desk:
         """Orders that can still trade or be triggered, oldest first."""
         return [order for order in self.orders.values() if listing is None or order.listing is listing]
 
+    def position_of(self, order: Order) -> Position:
+        """The position that an order trades for."""
+        return self.positions[order.listing.symbol].at(order.idx)
+
     def open_interest(self, listing: Listing) -> int:
         """Steps that the users hold."""
-        return abs(self.positions[listing.symbol].steps)
+        return self.positions[listing.symbol].gross
 
     def order_margin(self) -> Decimal:
         """Margin held by resting orders, USDT."""
-        total = Decimal(0)
-        for order in self.orders.values():
-            if not order.conditional and not order.reduce_only:
-                total += order.listing.numbers.usdt(order.left * order.price) / self._leverage(order.listing)
-        return total
+        return self.risk.order_margin()
 
     def available(self) -> Decimal:
-        """Equity that holds no margin, USDT."""
-        return self.wallet.equity - self.wallet.initial_margin - self.order_margin()
-
-    def _leverage(self, listing: Listing) -> Decimal:
-        return self.positions[listing.symbol].leverage
+        """What new orders can use, USDT."""
+        return self.wallet.available(self.order_margin())
 
     # -- orders -------------------------------------------------------------------------------------------------------
 
     def new_order(self, listing: Listing, side: int, kind: str, qty: int, **fields: Any) -> Order:
-        """A numbered order that is not placed yet."""
+        """A numbered order that is not placed yet; see :class:`Order` for the fields."""
         now = listing.market.now_ms
         return Order(
             next(self._numbers), listing, side, kind, qty, **fields,
@@ -87,55 +107,97 @@ class Desk:
         self.orders[order.number] = order
         if order.link_id:
             self.link_ids.add(order.link_id)
+        self.changed(self.position_of(order))
         if order.trigger:
             order.status = "Untriggered"
-            self._tell_order(order)
-            self._arm(order.listing)
+            self.tell_order(order)
+            self.stops.arm(order.listing)
         else:
-            self._work(order)
+            self.work(order)
+        self.settle(order.listing)
+
+    def amend(self, order: Order, **changes: Any) -> None:
+        """Change a checked order: ``price``, ``qty``, ``trigger``, ``trigger_by`` or ``stops``.
+
+        A resting order keeps its place in the queue while nothing but its size shrinks.
+        """
+        old_qty, old_price = order.qty, order.price
+        for name, value in changes.items():
+            setattr(order, name, value)
+        order.updated_ms = order.listing.market.now_ms
+        self.changed(self.position_of(order))
+        if order.conditional or order.slot < 0:
+            self.tell_order(order)
+            self.stops.arm(order.listing)
+        elif order.price == old_price and order.qty <= old_qty:
+            if order.qty < old_qty:
+                order.listing.market.shrink(order.slot, old_qty - order.qty)
+            self.tell_order(order)
+        else:
+            order.listing.market.remove(order.slot)
+            order.slot = -1
+            self.work(order)
         self.settle(order.listing)
 
     def cancel(self, order: Order, cancel_type: str = "CancelByUser", *, reason: str = "EC_PerCancelRequest") -> None:
         """Take an order off the book, or forget a condition."""
+        self.changed(self.position_of(order))
+        if order.conditional and order.stop_kind in POSITION_STOPS:
+            self.stops.drop(order, cancel_type)
+        else:
+            self.drop(order, cancel_type, reason=reason)
+        self.flush()
+
+    def drop(self, order: Order, cancel_type: str, *, reason: str = "EC_Others") -> None:
+        """Cancel as a part of something larger, which tells of the position when it is done."""
         waiting = order.conditional
         if order.slot >= 0:
             order.listing.market.remove(order.slot)
             order.slot = -1
-        self._finish(order, "Deactivated" if waiting else "Cancelled", cancel_type, "EC_NoError" if waiting else reason)
+        self.finish(order, "Deactivated" if waiting else "Cancelled", cancel_type, "EC_NoError" if waiting else reason)
         if waiting:
-            self._arm(order.listing)
+            self.stops.arm(order.listing)
 
-    def _work(self, order: Order) -> None:
+    def work(self, order: Order) -> None:
         """Match an order and rest what is left of it, as its time in force says."""
         listing = order.listing
         limit = self._bound(order) if order.kind == "Market" else order.price
+        if order.smp_type != "None" and order.tif != "PostOnly":
+            limit = clear_the_way(self, order, limit)
+            if not order.open:
+                return
         best = listing.best_ask if order.side == 0 else listing.best_bid
         takes = best is not None and (best <= limit if order.side == 0 else best >= limit)
         if order.tif == "PostOnly" and takes:
-            self._finish(order, "Cancelled", "UNKNOWN", "EC_PostOnlyWillTakeLiquidity")
+            self.finish(order, "Cancelled", "UNKNOWN", "EC_PostOnlyWillTakeLiquidity")
             return
         if order.tif == "FOK" and listing.market.reachable(order.side, limit) < order.left:
-            self._finish(order, "Cancelled", "UNKNOWN", "EC_NoEnoughQtyToFill")
+            self.finish(order, "Cancelled", "UNKNOWN", "EC_NoEnoughQtyToFill")
             return
         if takes:
             self._take(order, limit)
         if order.left == 0 or not order.open:
             return
-        if order.kind == "Market" or order.tif in ("IOC", "FOK"):
-            self._finish(order, "Cancelled", "UNKNOWN", "EC_NoImmediateQtyToFill")
-            return
-        order.slot = listing.market.rest(order.side, order.price, order.left, order.number)
+        if order.smp_order_id:
+            self.finish(order, "Cancelled", "CancelBySmp", "EC_BySelfMatch")
+        elif order.kind == "Market" or order.tif in ("IOC", "FOK"):
+            self.finish(order, "Cancelled", "UNKNOWN", "EC_NoImmediateQtyToFill")
+        else:
+            self._rest(order)
+
+    def _rest(self, order: Order) -> None:
+        order.slot = order.listing.market.rest(order.side, order.price, order.left, order.number)
         if order.slot < 0:
-            self._finish(order, "Rejected", "UNKNOWN", "EC_Others")
+            self.finish(order, "Rejected")
             return
-        self._trim(listing)
+        self._trim(self.position_of(order))
         if order.open:
-            self._tell_order(order)
+            self.tell_order(order)
 
     def _take(self, order: Order, limit: int) -> None:
         market, size = order.listing.market, order.left
-        if order.reduce_only:
-            size = min(size, abs(self.positions[order.listing.symbol].steps))
+        if order.reduces:
+            size = min(size, max(-order.sign * self.position_of(order).steps, 0))
         left = size
         while left > 0:
             rest = market.take(order.side, limit, left, order.number)
@@ -145,18 +207,28 @@ class Desk:
             left = rest
 
     def _bound(self, order: Order) -> int:
-        """Worst price of a market order: the price band around the best price, as Bybit protects takers."""
+        """Worst price of a market order: its own tolerance, or the price band around the best price."""
         listing = order.listing
         best = listing.best_ask if order.side == 0 else listing.best_bid
-        anchor = listing.mark_ticks if best is None else best
-        return band(anchor, order.side)
+        if best is None:
+            return band(listing.mark_ticks, order.side)
+        match order.slippage_type:
+            case "TickSize":
+                return best + order.sign * int(order.slippage)
+            case "Percent":
+                return band(best, order.side, Decimal(order.slippage) / 100)
+        return band(best, order.side)
 
-    def _finish(self, order: Order, status: str, cancel_type: str = "UNKNOWN", reason: str = "EC_NoError") -> None:
+    def finish(self, order: Order, status: str, cancel_type: str = "UNKNOWN", reason: str = "EC_NoError") -> None:
+        """End an order that is on no book."""
+        if status == "Rejected" and reason == "EC_NoError":
+            reason = "EC_Others"
         order.status, order.cancel_type, order.reject_reason = status, cancel_type, reason
         order.updated_ms = order.listing.market.now_ms
         del self.orders[order.number]
         self.closed.append(order)
-        self._tell_order(order)
+        self.history.append(order)
+        self.tell_order(order)
 
     # -- fills --------------------------------------------------------------------------------------------------------
 
@@ -166,196 +238,160 @@ class Desk:
             self._book_fills(listing)
             low, high = listing.market.drain_triggers()
             if low or high:
-                self._fire(listing, low=low, high=high)
+                self.stops.fire(listing, low=low, high=high)
+        self.flush()
 
     def _book_fills(self, listing: Listing) -> None:
-        rows = listing.market.drain_fills()
-        for number, price, size, time_ms, maker, trade in rows:
+        for number, price, size, time_ms, maker, trade in listing.market.drain_fills():
             self._fill(self.orders[number], price, size, time_ms, maker=maker, trade=trade)
-        if rows:
-            self._trim(listing)
-            position = self.positions[listing.symbol]
-            self.tell("position", [position.stream_row(self.wallet.balance)])
-            self.tell("wallet", [self.wallet.row(self.order_margin())])
+        for position in self.positions[listing.symbol].active:
+            self._trim(position)
+
+    def impose(self, order: Order, price: int, size: int, *, maker: bool) -> None:
+        """Fill an open order at a price without the market: liquidations, deleveraging, and whatever a test wants.
+
+        Parameters
+        ----------
+        order, price, size
+            An open order; ticks; steps, at most what is left of it.
+        maker
+            Whose fee is paid.
+        """
+        if order.slot >= 0 and size == order.left:
+            order.listing.market.remove(order.slot)
+            order.slot = -1
+        elif order.slot >= 0:
+            order.listing.market.shrink(order.slot, size)
+        self._fill(order, price, size, order.listing.market.now_ms, maker=maker, trade=next(self._trades))
+        self._trim(self.position_of(order))
+        self.settle(order.listing)
 
     def _fill(self, order: Order, price: int, size: int, time_ms: int, *, maker: bool, trade: int) -> None:
-        listing, position = order.listing, self.positions[order.listing.symbol]
+        listing, position = order.listing, self.position_of(order)
         before, realised = position.steps, position.account.realised
         rate = self.maker_fee if maker else self.taker_fee
         fee = listing.numbers.usdt(price * size) * rate
-        sign = -1 if order.side else 1
-        if before == 0 or before * (before + sign * size) < 0:
+        if before == 0 or before * (before + order.sign * size) < 0:
             position.opened_pnl, position.opened_ms = position.pnl, time_ms
             position.created_ms = position.created_ms or time_ms
-        position.account.fill(sign, price, size, fee)
-        position.updated_ms, position.seq = time_ms, listing.seq
-        closed = min(size, abs(before)) if before * sign < 0 else 0
+        closed = min(size, abs(before)) if before * order.sign < 0 else 0
+        average = position.account.average_price
+        position.account.fill(order.sign, price, size, fee)
         gained = position.account.realised - realised
+        position.updated_ms, position.seq = time_ms, listing.seq
         order.filled += size
         order.value += price * size
         order.fee += fee
-        order.closed_pnl += gained
         order.updated_ms = time_ms
-        execution = execution_row(order, price, size, fee, rate, time_ms)
-        execution |= {"isMaker": maker, "execId": f"{order.number:08x}{trade_id(trade)[8:]}"}
-        execution |= {"closedSize": listing.numbers.size(closed), "execPnl": money(gained)}
-        self.executions.append(execution)
-        self.tell("execution", [execution])
+        self._close(order, position, abs(before), closed, price, average or Decimal(0), gained)
+        position.open_fees += fee * (size - closed) / size
+        order.closing.close_fee += fee * closed / size
+        row = execution_row(order, price, size, fee, rate, time_ms)
+        row |= {"isMaker": maker, "execId": f"{order.number:08x}{trade_id(trade)[8:]}"}
+        row |= {"closedSize": listing.numbers.size(closed), "execPnl": money(gained)}
+        self.ledger.executed(row)
+        self.ledger.traded(order, row, position, gained, self.wallet.balance)
+        self.tell("execution", [row])
         if order.left == 0:
-            self._finish(order, "Filled")
+            self.finish(order, "Filled")
         else:
             order.status = "PartiallyFilled"
-            self._tell_order(order)
-        self._guard(order, before)
+            self.tell_order(order)
+        self._guard(order, position, before, size - closed)
+        self.changed(position)
 
-    def _tell_order(self, order: Order) -> None:
-        self.tell("order", [order.stream_row()])
+    def _close(
+        self, order: Order, position: Position, held: int, closed: int, price: int, average: Decimal, gained: Decimal
+    ) -> None:
+        """Tell an order what it has closed of a position of `held` steps, and take its share of what opening cost."""
+        if not closed:
+            return
+        closing, rules = order.closing, order.listing.instrument
+        if not closing.steps:
+            closing.time_ms, closing.leverage = order.updated_ms, position.leverage
+            self.ledger.closed(order)
+        share = position.open_fees * closed / held
+        position.open_fees -= share
+        position.extra -= position.extra * closed / held
+        closing.steps += closed
+        closing.fills += 1
+        closing.entry += average * rules.quantity(closed)
+        closing.exit += rules.notional(price, closed)
+        closing.gained += gained
+        closing.open_fee += share
 
-    # -- reduce-only, stops -------------------------------------------------------------------------------------------
+    def _guard(self, order: Order, position: Position, before: int, opened: int) -> None:
+        """Keep the position's stops in step: attached ones come with the fill, all go when it is closed or turned."""
+        if before and before * position.steps <= 0:
+            self.stops.clear(position)
+        if opened and order.stops:
+            self.stops.attach(order, position, opened)
+        self.stops.follow(position)
 
-    def _trim(self, listing: Listing) -> None:
+    def _trim(self, position: Position) -> None:
         """Cut resting reduce-only orders to what is left to reduce, oldest first."""
-        steps = self.positions[listing.symbol].steps
-        room = [max(-steps, 0), max(steps, 0)]
-        for order in self.open_orders(listing):
-            if not order.reduce_only or order.slot < 0 or not order.open:
+        room = [max(-position.steps, 0), max(position.steps, 0)]
+        for order in self.open_orders(position.listing):
+            if not order.reduces or order.idx != position.idx or order.slot < 0 or not order.open:
                 continue
             allowed = min(order.left, room[order.side])
             room[order.side] -= allowed
             if allowed == 0:
-                self.cancel(order, "CancelByReduceOnly")
+                self.drop(order, "CancelByReduceOnly", reason="EC_PerCancelRequest")
             elif allowed < order.left:
-                listing.market.shrink(order.slot, order.left - allowed)
+                order.listing.market.shrink(order.slot, order.left - allowed)
                 order.qty = order.filled + allowed
-                self._tell_order(order)
+                self.tell_order(order)
 
-    def _guard(self, order: Order, before: int) -> None:
-        """Keep the position's stops in step with it: attached ones come with the fill, all go when it is closed."""
-        position = self.positions[order.listing.symbol]
-        if before and before * position.steps <= 0:
-            self.set_stops(position, 0, 0, "CancelByTpSlTsClear")
-        if position.steps * (1 - 2 * order.side) > 0 and (order.take_profit or order.stop_loss):
-            profit, stop = order.take_profit or position.take_profit, order.stop_loss or position.stop_loss
-            self.set_stops(position, profit, stop, parent=order.link_id)
-        for attached in self._attached(position):
-            if attached.qty != abs(position.steps):
-                attached.qty = abs(position.steps)
-                self._tell_order(attached)
+    # -- telling ------------------------------------------------------------------------------------------------------
 
-    def _attached(self, position: Position) -> list[Order]:
-        orders = self.open_orders(position.listing)
-        return [order for order in orders if order.conditional and order.stop_kind in ("TakeProfit", "StopLoss")]
+    def tell_order(self, order: Order) -> None:
+        """Tell of an order's new state."""
+        self.tell("order", [order.stream_row()])
 
-    def set_stops(
-        self, position: Position, profit: int, stop: int, cancel_type: str = "CancelByUser", parent: str = ""
-    ) -> None:
-        """Make the position's take profit and stop loss what is given, in ticks; 0 for none."""
-        if (profit, stop) == (position.take_profit, position.stop_loss):
-            return
-        listing = position.listing
-        kept = {"TakeProfit": profit, "StopLoss": stop}
-        for order in self._attached(position):
-            if kept[order.stop_kind] == order.trigger:
-                kept.pop(order.stop_kind)
-            else:
-                self._finish(order, "Deactivated", cancel_type)
-        position.take_profit, position.stop_loss = profit, stop
-        position.updated_ms = listing.market.now_ms
-        for kind, trigger in kept.items():
-            if trigger:
-                order = self.new_order(
-                    listing, 1 if position.steps > 0 else 0, "Market", abs(position.steps), tif="IOC", reduce_only=True,
-                    close_on_trigger=True, trigger=trigger, trigger_up=(kind == "TakeProfit") == (position.steps > 0),
-                    stop_kind=kind, create_type=f"CreateBy{kind}", parent_link_id=parent, status="Untriggered",
-                )  # fmt: skip
-                self.orders[order.number] = order
-                self._tell_order(order)
-        self._arm(listing)
-        self.tell("position", [position.stream_row(self.wallet.balance)])
+    def changed(self, position: Position) -> None:
+        """Remember to tell of a position; Bybit does so with every order, whether anything has changed or not."""
+        self._changed[position.listing.symbol, position.idx] = position
 
-    def _arm(self, listing: Listing) -> None:
-        """Tell the market at which last prices to stop."""
-        listing.market.set_triggers(*self._armed(listing))
+    def flush(self) -> None:
+        """Tell of the positions that have changed, and of the wallet."""
+        changed, self._changed = list(self._changed.values()), {}
+        for position in changed:
+            self.tell("position", [self.wallet.stream_row(position)])
+        if changed:
+            self.tell("wallet", [self.wallet.row(self.order_margin())])
 
-    def _armed(self, listing: Listing) -> tuple[int | None, int | None]:
-        """The nearest trigger below and above."""
-        waiting = [order for order in self.open_orders(listing) if order.conditional]
-        falling = max((order.trigger for order in waiting if not order.trigger_up), default=None)
-        rising = min((order.trigger for order in waiting if order.trigger_up), default=None)
-        return falling, rising
-
-    def _fire(self, listing: Listing, *, low: bool, high: bool) -> None:
-        """Place every order whose trigger the last trades have reached."""
-        falling, rising = self._armed(listing)
-        last = listing.last_ticks
-        for order in self.open_orders(listing):
-            if not order.conditional or order.number not in self.orders:
-                continue
-            if order.trigger_up:
-                reached = last >= order.trigger or (high and order.trigger == rising)
-            else:
-                reached = last <= order.trigger or (low and order.trigger == falling)
-            if reached:
-                self._trigger(order)
-        self._arm(listing)
-
-    def _trigger(self, order: Order) -> None:
-        position = self.positions[order.listing.symbol]
-        order.status, order.updated_ms = "Triggered", order.listing.market.now_ms
-        self._tell_order(order)
-        order.status = "New"
-        for other in self._attached(position):
-            if order.stop_kind in ("TakeProfit", "StopLoss") and other is not order:
-                loser, winner = ("Tp", "Sl") if other.stop_kind == "TakeProfit" else ("Sl", "Tp")
-                self._finish(other, "Deactivated", f"CancelByOCO{loser}CanceledBy{winner}Triggered")
-        if order.stop_kind in ("TakeProfit", "StopLoss"):
-            position.take_profit = position.stop_loss = 0
-        closing = position.steps * (1 - 2 * order.side) < 0
-        if order.reduce_only and not closing:
-            self._finish(order, "Cancelled", "CancelByReduceOnly")
-            return
-        if order.reduce_only:
-            order.qty = min(order.qty, abs(position.steps))
-        self._work(order)
-
-    # -- funding, liquidation -----------------------------------------------------------------------------------------
+    # -- what the venue and tests ask for -----------------------------------------------------------------------------
 
     def fund(self, listing: Listing, rate: Decimal) -> None:
-        """Exchange funding on the open position; an execution of type ``Funding`` tells of it."""
-        position = self.positions[listing.symbol]
-        if position.steps == 0:
-            return
-        mark, size = listing.mark_ticks, abs(position.steps)
-        paid = position.account.pay_funding(rate, mark)
-        position.updated_ms = now = listing.market.now_ms
-        side = 0 if position.steps > 0 else 1
-        order = Order(0, listing, side, "UNKNOWN", size)
-        row = execution_row(order, mark, size, paid, rate, now)
-        row |= {"execType": "Funding", "orderId": "", "orderQty": "0", "leavesQty": "0", "isMaker": False}
-        row |= {"execId": trade_id(now), "closedSize": "0", "execPnl": "0", "createType": ""}
-        self.executions.append(row)
-        self.tell("execution", [row])
-        self.tell("wallet", [self.wallet.row(self.order_margin())])
+        """Exchange funding on the open positions of a contract."""
+        self.risk.fund(listing, rate)
 
     def patrol(self, listing: Listing) -> None:
-        """Once a second: cancel what the market has left too far behind, and liquidate what is no longer covered."""
-        for order in self.open_orders(listing):
-            if order.slot >= 0 and abs(order.price - listing.mark_ticks) > listing.market.reach:
-                self.cancel(order, "CancelByAdmin", reason="EC_Others")
-        position = self.positions[listing.symbol]
-        if position.steps and self.wallet.equity <= self.wallet.maintenance_margin:
-            for order in [o for o in self.open_orders() if not o.conditional]:
-                self.cancel(order, "CancelAllBeforeLiq", reason="EC_Others")
-            side = 1 if position.steps > 0 else 0
-            self.place(
-                self.new_order(
-                    listing, side, "Market", abs(position.steps), tif="IOC", reduce_only=True, create_type="CreateByLiq"
-                )
-            )
+        """Once a second: triggers by mark price, orders that are too far away, and margin."""
+        self.risk.patrol(listing)
+
+    def adl(self, symbol: str, idx: int, steps: int) -> None:
+        """Take away a part of a position as automatic deleveraging does; see :meth:`Risk.adl`."""
+        self.risk.adl(self.positions[symbol].at(idx), steps)
+
+    def liquidate(self, symbol: str, idx: int = 0) -> None:
+        """Take over a position at mark price, whatever its margin; see :meth:`Risk.take_over`."""
+        position = self.positions[symbol].at(idx)
+        self.risk.take_over(position, position.listing.mark_ticks)
+
+    def manual(self, symbol: str, side: int, steps: int, price: int = 0, idx: int = 0) -> Order:
+        """Place an order as the account's owner would by hand: without a link id, at a price or (0) at the market."""
+        order = self.new_order(
+            self.positions[symbol].at(idx).listing, side, "Limit" if price else "Market", steps, idx=idx, price=price,
+            tif="GTC" if price else "IOC", reduce_only=bool(idx) and side == (idx == 1),
+        )  # fmt: skip
+        self.place(order)
+        return order
 
 
-def band(anchor: int, side: int) -> int:
+def band(anchor: int, side: int, width: Decimal = PRICE_BAND) -> int:
     """The furthest price, in ticks, at which a side may take when the market is at `anchor`."""
     if side == 0:
-        return int((anchor * (1 + PRICE_BAND)).to_integral_value(ROUND_FLOOR))
-    return int((anchor * (1 - PRICE_BAND)).to_integral_value(ROUND_CEILING))
+        return int((anchor * (1 + width)).to_integral_value(ROUND_FLOOR))
+    return int((anchor * (1 - width)).to_integral_value(ROUND_CEILING))

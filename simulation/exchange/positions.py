@@ -1,9 +1,9 @@
-"""Positions and money of the one unified account: one-way mode, cross margin."""
+"""Positions of the one unified account: what is held, what it is worth and what margin it needs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 from simulation.accounts import Account
@@ -12,21 +12,50 @@ from simulation.exchange.numbers import money
 
 #: Maintenance margin, a fraction of the position's value at mark price (Bybit's lowest risk tier).
 MAINTENANCE = Decimal("0.005")
+#: Largest value of that tier, USDT.
+RISK_LIMIT = "2000000"
 
 
 @dataclass(slots=True)
 class Position:
-    """What is held in one contract."""
+    """What is held in one contract: all of it, or in hedge mode one side of it.
+
+    Attributes
+    ----------
+    idx
+        Bybit's ``positionIdx``: 0 one-way, 1 the long and 2 the short of hedge mode.
+    account
+        Counts size, entry price and money.
+    taker
+        Fee that closing will cost, a fraction of the value.
+    take_profit, stop_loss, profit_by, loss_by
+        Stops of the whole position: triggers in ticks, 0 for none, and the prices that trigger them.
+    trailing
+        Distance of the trailing stop, ticks; 0 for none.
+    extra
+        Margin that was added in isolated mode, USDT.
+    open_fees
+        Fees paid for what is open, USDT.
+    """
 
     listing: Listing
     account: Account
+    idx: int = 0
+    taker: Decimal = Decimal(0)
     leverage: Decimal = Decimal(10)
     take_profit: int = 0
     stop_loss: int = 0
+    profit_by: str = "LastPrice"
+    loss_by: str = "LastPrice"
+    trailing: int = 0
+    extra: Decimal = Decimal(0)
+    auto_add: bool = False
+    status: str = "Normal"
     created_ms: int = 0
     opened_ms: int = 0
     updated_ms: int = 0
     opened_pnl: Decimal = Decimal(0)
+    open_fees: Decimal = Decimal(0)
     seq: int = -1
 
     @property
@@ -35,9 +64,25 @@ class Position:
         return self.account.position
 
     @property
+    def sign(self) -> int:
+        """+1 long, -1 short, 0 flat."""
+        return (self.steps > 0) - (self.steps < 0)
+
+    @property
+    def quantity(self) -> Decimal:
+        """Signed coins."""
+        return self.listing.instrument.quantity(self.steps)
+
+    @property
     def pnl(self) -> Decimal:
         """All that was ever realised in this contract, fees and funding included, USDT."""
         return self.account.cash
+
+    @property
+    def entry_value(self) -> Decimal:
+        """Value at the average entry price, USDT."""
+        average = self.account.average_price
+        return Decimal(0) if average is None else average * abs(self.quantity)
 
     def value(self, ticks: int) -> Decimal:
         """Value at a price, USDT."""
@@ -47,38 +92,80 @@ class Position:
         """Unrealised profit at mark price, USDT."""
         return self.account.open_pnl(self.listing.mark_ticks)
 
-    def initial_margin(self) -> Decimal:
-        """Margin that the position holds, at mark price."""
-        return self.value(self.listing.mark_ticks) / self.leverage
+    # -- margin -------------------------------------------------------------------------------------------------------
+
+    @property
+    def close_fee_rate(self) -> Decimal:
+        """Taker fee at the bankruptcy price, a fraction of the value now."""
+        return self.taker * (1 - self.sign / self.leverage)
+
+    @property
+    def initial_rate(self) -> Decimal:
+        """Initial margin and the fee to close, a fraction of the value."""
+        return 1 / self.leverage + self.close_fee_rate
+
+    @property
+    def maintenance_rate(self) -> Decimal:
+        """Maintenance margin and the fee to close, a fraction of the value."""
+        return MAINTENANCE + self.close_fee_rate
+
+    def initial_margin(self, *, isolated: bool = False) -> Decimal:
+        """Margin that the position holds, USDT: at mark price, or what was set aside at entry in isolated mode."""
+        if isolated:
+            return self.entry_value * self.initial_rate + self.extra
+        return self.value(self.listing.mark_ticks) * self.initial_rate
 
     def maintenance_margin(self) -> Decimal:
-        """Margin below which the account is liquidated."""
-        return self.value(self.listing.mark_ticks) * MAINTENANCE
+        """Margin below which it is liquidated, USDT, at mark price."""
+        return self.value(self.listing.mark_ticks) * self.maintenance_rate
 
-    def row(self, wallet: Decimal) -> dict[str, Any]:
-        """The fields that REST and stream share; the average price has another name in each."""
-        numbers = self.listing.numbers
+    def bankruptcy_ticks(self) -> int:
+        """Price at which the margin set aside for the position is used up, ticks, rounded towards the entry price."""
         average = self.account.average_price
+        assert average is not None, "a flat position has no bankruptcy price"
+        price = average * (1 - self.sign / self.leverage) - self.sign * self.extra / abs(self.quantity)
+        rounding = ROUND_CEILING if self.sign > 0 else ROUND_FLOOR
+        return max(int((price / self.listing.instrument.tick_size).to_integral_value(rounding)), 1)
+
+    def isolated_liquidation(self) -> Decimal:
+        """Mark price at which the set-aside margin and the loss make the maintenance margin, USDT."""
+        average, sign = self.account.average_price, self.sign
+        assert average is not None, "a flat position is not liquidated"
+        price = average * (1 - sign * self.initial_rate) - sign * self.extra / abs(self.quantity)
+        return price / (1 - sign * self.maintenance_rate)
+
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def row(self, liquidation: Decimal | None, *, isolated: bool) -> dict[str, Any]:
+        """The fields that REST and stream share; the average price has another name in each.
+
+        Parameters
+        ----------
+        liquidation
+            Mark price of liquidation, USDT; ``None`` where there is none.
+        isolated
+            Whether the account is in isolated margin mode.
+        """
+        numbers, held = self.listing.numbers, self.steps != 0
         price = numbers.price
-        held = self.steps != 0
-        initial, maintenance = money(self.initial_margin()), money(self.maintenance_margin())
+        initial, maintenance = money(self.initial_margin(isolated=isolated)), money(self.maintenance_margin())
         return {
-            "positionIdx": 0,
+            "positionIdx": self.idx,
             "riskId": 1,
-            "riskLimitValue": "2000000",
+            "riskLimitValue": RISK_LIMIT,
             "symbol": self.listing.symbol,
             "side": ("Buy" if self.steps > 0 else "Sell") if held else "",
             "size": numbers.size(abs(self.steps)),
-            "positionValue": money(average * numbers.instrument.quantity(abs(self.steps))) if average else "",
+            "positionValue": money(self.entry_value) if held else "",
             "tradeMode": 0,
-            "positionStatus": "Normal",
-            "autoAddMargin": 0,
-            "adlRankIndicator": 0,
+            "positionStatus": self.status,
+            "autoAddMargin": int(self.auto_add),
+            "adlRankIndicator": self._rank() if held else 0,
             "leverage": money(self.leverage),
             "breakEvenPrice": self._break_even(),
-            "positionBalance": "0",
+            "positionBalance": initial if held else "0",
             "markPrice": price(self.listing.mark_ticks),
-            "liqPrice": self._liquidation(wallet),
+            "liqPrice": self._ticked(liquidation),
             "bustPrice": "",
             "positionIM": initial,
             "positionIMByMp": initial,
@@ -87,7 +174,7 @@ class Position:
             "tpslMode": "Full",
             "takeProfit": price(self.take_profit) if self.take_profit else "",
             "stopLoss": price(self.stop_loss) if self.stop_loss else "",
-            "trailingStop": "0",
+            "trailingStop": price(self.trailing) if self.trailing else "0",
             "unrealisedPnl": money(self.open_pnl()) if held else "",
             "curRealisedPnl": money(self.pnl - self.opened_pnl) if held else "0",
             "cumRealisedPnl": money(self.pnl),
@@ -98,116 +185,78 @@ class Position:
             "leverageSysUpdatedTime": "",
             "createdTime": str(self.created_ms or ""),
             "updatedTime": str(self.updated_ms or ""),
+            "openTime": self.opened_ms if held else 0,
         }
 
-    def rest_row(self, wallet: Decimal) -> dict[str, Any]:
-        """An element of ``GET /v5/position/list``."""
+    def rest_row(self, liquidation: Decimal | None, *, isolated: bool) -> dict[str, Any]:
+        """An element of ``GET /v5/position/list``; the greeks are options' and empty here."""
         average = self.account.average_price
-        return self.row(wallet) | {"avgPrice": money(average) if average else "0", "openTime": self.opened_ms}
+        greeks = {"delta": "", "gamma": "", "vega": "", "theta": ""}
+        return self.row(liquidation, isolated=isolated) | {"avgPrice": money(average) if average else "0"} | greeks
 
-    def stream_row(self, wallet: Decimal) -> dict[str, Any]:
+    def stream_row(self, liquidation: Decimal | None, *, isolated: bool) -> dict[str, Any]:
         """An element of the private topic ``position``."""
         average = self.account.average_price
-        return self.row(wallet) | {"entryPrice": money(average) if average else "0", "category": "linear"}
+        entry = {"entryPrice": money(average) if average else "0", "category": "linear"}
+        return self.row(liquidation, isolated=isolated) | entry
+
+    def _rank(self) -> int:
+        """Place in the queue of automatic deleveraging, 1 to 5 lights: the more profit on the margin, the sooner."""
+        margin = self.entry_value / self.leverage
+        return min(5, max(1, 2 + int(2 * self.open_pnl() / margin))) if margin else 1
+
+    def _ticked(self, price: Decimal | None) -> str:
+        if price is None or price <= 0:
+            return ""
+        rounding = ROUND_CEILING if self.sign > 0 else ROUND_FLOOR
+        ticks = int((price / self.listing.instrument.tick_size).to_integral_value(rounding))
+        return self.listing.numbers.price(ticks) if ticks > 0 else ""
 
     def _break_even(self) -> str:
         """Price at which closing by a taker order gives nothing, as Bybit documents it."""
         average = self.account.average_price
         if average is None:
             return ""
-        quantity = self.listing.instrument.quantity(self.steps)
-        realised = self.pnl - self.opened_pnl
-        return money((average * quantity - realised) / (quantity - abs(quantity) * Decimal("0.00055")))
-
-    def _liquidation(self, wallet: Decimal) -> str:
-        """Mark price at which this position alone would use up the wallet."""
-        average = self.account.average_price
-        if average is None:
-            return ""
-        quantity = self.listing.instrument.quantity(self.steps)
-        price = (average * quantity - wallet) / (quantity - abs(quantity) * MAINTENANCE)
-        return money(price) if price > 0 else ""
+        quantity, realised = self.quantity, self.pnl - self.opened_pnl
+        return money((average * quantity - realised) / (quantity - abs(quantity) * max(self.taker, Decimal("0.00055"))))
 
 
-class Wallet:
-    """The account's USDT, over all positions."""
+@dataclass(slots=True)
+class Holding:
+    """All positions in one contract, and in which mode they are held.
 
-    def __init__(self, equity: Decimal, positions: dict[str, Position]) -> None:
-        self.start = equity
-        self._positions = positions
+    Attributes
+    ----------
+    places
+        Positions by ``positionIdx``.
+    hedged
+        Whether longs and shorts are held apart.
+    """
+
+    places: tuple[Position, Position, Position]
+    hedged: bool = field(default=False)
 
     @property
-    def balance(self) -> Decimal:
-        """Wallet balance, USDT."""
-        return self.start + sum((position.pnl for position in self._positions.values()), Decimal(0))
+    def active(self) -> tuple[Position, ...]:
+        """The positions of the present mode."""
+        return self.places[1:] if self.hedged else self.places[:1]
 
     @property
-    def open_pnl(self) -> Decimal:
-        """Unrealised profit, USDT."""
-        return sum((p.open_pnl() for p in self._positions.values() if p.steps), Decimal(0))
+    def steps(self) -> int:
+        """Signed steps, over both sides."""
+        return sum(position.steps for position in self.places)
 
     @property
-    def equity(self) -> Decimal:
-        """Balance and unrealised profit, USDT."""
-        return self.balance + self.open_pnl
+    def gross(self) -> int:
+        """Steps held, over both sides."""
+        return sum(abs(position.steps) for position in self.places)
 
-    @property
-    def initial_margin(self) -> Decimal:
-        """Margin held by positions, USDT."""
-        return sum((p.initial_margin() for p in self._positions.values()), Decimal(0))
-
-    @property
-    def maintenance_margin(self) -> Decimal:
-        """Margin below which the account is liquidated, USDT."""
-        return sum((p.maintenance_margin() for p in self._positions.values()), Decimal(0))
-
-    def row(self, order_margin: Decimal) -> dict[str, Any]:
-        """The account as ``GET /v5/account/wallet-balance`` and the topic ``wallet`` show it."""
-        balance, equity, open_pnl = self.balance, self.equity, self.open_pnl
-        initial, maintenance = self.initial_margin + order_margin, self.maintenance_margin
-        available = max(equity - initial, Decimal(0))
-        realised = balance - self.start
-        return {
-            "accountType": "UNIFIED",
-            "accountLTV": "0",
-            "accountIMRate": _rate(initial, equity),
-            "accountIMRateByMp": _rate(initial, equity),
-            "accountMMRate": _rate(maintenance, equity),
-            "accountMMRateByMp": _rate(maintenance, equity),
-            "totalEquity": money(equity),
-            "totalWalletBalance": money(balance),
-            "totalMarginBalance": money(equity),
-            "totalAvailableBalance": money(available),
-            "totalPerpUPL": money(open_pnl),
-            "totalInitialMargin": money(initial),
-            "totalInitialMarginByMp": money(initial),
-            "totalMaintenanceMargin": money(maintenance),
-            "totalMaintenanceMarginByMp": money(maintenance),
-            "coin": [
-                {
-                    "coin": "USDT",
-                    "equity": money(equity),
-                    "usdValue": money(equity),
-                    "walletBalance": money(balance),
-                    "availableToWithdraw": "",
-                    "availableToBorrow": "",
-                    "borrowAmount": "0",
-                    "accruedInterest": "0",
-                    "totalOrderIM": money(order_margin),
-                    "totalPositionIM": money(self.initial_margin),
-                    "totalPositionMM": money(maintenance),
-                    "unrealisedPnl": money(open_pnl),
-                    "cumRealisedPnl": money(realised),
-                    "bonus": "0",
-                    "collateralSwitch": True,
-                    "marginCollateral": True,
-                    "locked": "0",
-                    "spotHedgingQty": "0",
-                    "spotBorrow": "0",
-                }
-            ],
-        }
+    def at(self, idx: int) -> Position:
+        """A position by its ``positionIdx``."""
+        return self.places[idx]
 
 
-def _rate(margin: Decimal, equity: Decimal) -> str:
-    return money(margin / equity) if equity > 0 else "0"
+def new_holding(listing: Listing, taker: Decimal) -> Holding:
+    """Nothing held, in one-way mode."""
+    long, short, both = (Position(listing, Account(Decimal(0), listing.instrument), idx, taker) for idx in (1, 2, 0))
+    return Holding((both, long, short))

@@ -1,23 +1,21 @@
-"""What a client asks for, checked: parameters of REST requests into orders and stops, or Bybit's error."""
+"""Parameters of requests, checked one by one: values in ticks and steps, or Bybit's error."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
+from urllib.parse import quote, unquote
 
 from market.errors import DataError
-from simulation import _lob
-from simulation.exchange.desk import Desk, band
 from simulation.exchange.listing import Listing
 from simulation.exchange.numbers import parse
-from simulation.exchange.orders import SIDES, Order, Refusal
+from simulation.exchange.orders import SIDES, Refusal
+from simulation.exchange.positions import Holding
 from simulation.exchange.routes import Params
 
-_LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
-_TIFS = ("GTC", "IOC", "FOK", "PostOnly")
-_MOST_ACTIVE, _MOST_CONDITIONAL = 500, 10
+TRIGGERS = ("LastPrice", "MarkPrice", "IndexPrice")
+DAY_MS = 86_400_000
 
 
 def need_category(params: Params) -> None:
@@ -68,6 +66,71 @@ def page(rows: list[Any], params: Params, limit: int) -> tuple[list[Any], str]:
     return rows[start:after], str(after) if after < len(rows) else ""
 
 
+def page_back(rows: Iterable[tuple[int, Any]], params: Params, limit: int) -> tuple[list[Any], str]:
+    """One page of numbered rows, newest first, and the cursor of the next; new rows between two pages change nothing.
+
+    Parameters
+    ----------
+    rows
+        With their numbers, which fall.
+    """
+    cursor = unquote(str(params.get("cursor") or ""))
+    before: int | None = None
+    if cursor:
+        name, _, number = cursor.partition(":")
+        if name != "before" or not number.isdigit():
+            raise Refusal(10001, "params error: cursor is not one of ours")
+        before = int(number)
+    chosen = [(number, row) for number, row in rows if before is None or number < before][: limit + 1]
+    after = quote(f"before:{chosen[limit - 1][0]}") if len(chosen) > limit else ""
+    return [row for _, row in chosen[:limit]], after
+
+
+def need_window(params: Params, now_ms: int, days: int, longest: int = 7) -> tuple[int, int]:
+    """The times that ``startTime`` and ``endTime`` name, ms: `days` by default, `longest` days where both are given."""
+    width = days * DAY_MS
+    start, end = params.get("startTime") or None, params.get("endTime") or None
+    if start is None and end is None:
+        return now_ms - width, now_ms
+    if end is None:
+        first = need_time(params, "startTime", 0)
+        return first, first + width
+    last = need_time(params, "endTime", 0)
+    if start is None:
+        return last - width, last
+    first = need_time(params, "startTime", 0)
+    if not 0 <= last - first <= longest * DAY_MS:
+        raise Refusal(10001, f"The time range between startTime and endTime cannot exceed {longest} days")
+    return first, last
+
+
+def one_of(params: Params, name: str, values: Sequence[str], default: str) -> str:
+    """A word that must be one of some."""
+    value = params.get(name) or default
+    if value not in values:
+        raise Refusal(10001, f"params error: {name} invalid")
+    return str(value)
+
+
+def whole(params: Params, name: str, default: int | None = None) -> int:
+    """A whole number, as a number or as its digits."""
+    value = params.get(name)
+    if value in (None, "") and default is not None:
+        return default
+    text = str(value)
+    if isinstance(value, bool) or not text.removeprefix("-").isdigit():
+        raise Refusal(10001, f"params error: {name} invalid")
+    return int(text)
+
+
+def need_idx(params: Params, holding: Holding) -> int:
+    """The ``positionIdx`` of a request: 0 in one-way mode, 1 or 2 in hedge mode."""
+    idx = whole(params, "positionIdx", 0)
+    if idx not in [position.idx for position in holding.active]:
+        raise Refusal(10001, "position idx not match position mode")
+    return idx
+
+
 def ticks(listing: Listing, value: object, name: str) -> int:
     """A price; 0 where none is given."""
     if value in (None, "", "0", 0):
@@ -81,91 +144,17 @@ def ticks(listing: Listing, value: object, name: str) -> int:
         raise Refusal(10001, f"params error: {name} is not a multiple of the tick size") from error
 
 
-def new_order(params: Params, desk: Desk, listings: Mapping[str, Listing]) -> Order:
-    """The order that ``POST /v5/order/create`` asks for.
-
-    Raises
-    ------
-    Refusal
-        With the code that Bybit documents for what is wrong.
-    """
-    need_category(params)
-    listing = need_listing(params, listings)
-    if params.get("side") not in SIDES:
-        raise Refusal(10001, "params error: side invalid")
-    side, kind = SIDES.index(params["side"]), params.get("orderType")
-    if kind not in ("Limit", "Market"):
-        raise Refusal(10001, "params error: orderType invalid")
-    if params.get("positionIdx", 0) != 0:
-        raise Refusal(10001, "position idx not match position mode")
-    tif = "IOC" if kind == "Market" else params.get("timeInForce", "GTC")
-    if tif not in _TIFS:
-        raise Refusal(10001, "params error: timeInForce invalid")
-    link_id = _link_id(params, desk)
-    reduce_only, close = flag(params, "reduceOnly"), flag(params, "closeOnTrigger")
-    trigger = ticks(listing, params.get("triggerPrice"), "triggerPrice")
-    qty = _quantity(params, desk, listing, side, kind, reduce_only=reduce_only, conditional=bool(trigger))
-    price = 0 if kind == "Market" else _price(params, listing, side)
-    profit, stop = (ticks(listing, params.get(name), name) for name in ("takeProfit", "stopLoss"))
-    if reduce_only and (profit or stop):
-        raise Refusal(10001, "params error: reduceOnly order cannot carry takeProfit or stopLoss")
-    if params.get("tpslMode", "Full") not in ("", "Full"):
-        raise Refusal(10001, "params error: only tpslMode Full is served here")
-    check_stops(listing, side, price or listing.last_ticks, profit, stop)
-    rising = _direction(params, listing, trigger) if trigger else False
-    _room(desk, listing, conditional=bool(trigger))
-    if not reduce_only and not trigger:
-        _afford(desk, listing, side, qty, price)
-    return desk.new_order(
-        listing, side, kind, qty, price=price, tif=tif, link_id=link_id, reduce_only=reduce_only,
-        close_on_trigger=close, take_profit=profit, stop_loss=stop, trigger=trigger, trigger_up=rising,
-        stop_kind="Stop" if trigger else "", create_type="CreateByStopOrder" if trigger else "CreateByUser",
-    )  # fmt: skip
-
-
-def _link_id(params: Params, desk: Desk) -> str:
-    link_id = params.get("orderLinkId") or ""
-    if link_id and (not isinstance(link_id, str) or not _LINK_ID.fullmatch(link_id)):
-        raise Refusal(10001, "params error: orderLinkId is longer than 36 or has a character that is not allowed")
-    if link_id in desk.link_ids:
-        raise Refusal(110072, "OrderLinkedID is duplicate")
-    return str(link_id)
-
-
-def _quantity(
-    params: Params, desk: Desk, listing: Listing, side: int, kind: str, *, reduce_only: bool, conditional: bool
-) -> int:
-    rules = listing.instrument
-    number = parse(params.get("qty"))
+def need_amount(params: Params, name: str) -> Decimal:
+    """A number that is not negative."""
+    number = parse(params.get(name))
     if number is None or number < 0:
-        raise Refusal(10001, "params error: qty invalid")
-    held = desk.positions[listing.symbol].steps
-    if reduce_only and not conditional and held * (1 - 2 * side) >= 0:
-        raise Refusal(110017, "current position is zero, cannot fix reduce-only order qty")
-    if number == 0 and reduce_only and flag(params, "closeOnTrigger"):
-        return min(abs(held), rules.max_market_steps if kind == "Market" else rules.max_steps)
-    # Bybit truncates to the step before it looks at the size.
-    steps = int((number / rules.qty_step).to_integral_value(ROUND_FLOOR))
-    if steps == 0:
-        raise Refusal(110017, "orderQty will be truncated to zero.")
-    if steps < rules.min_steps:
-        raise Refusal(10001, "The number of contracts exceeds minimum limit allowed")
-    if steps > (rules.max_market_steps if kind == "Market" else rules.max_steps):
-        raise Refusal(10001, "The number of contracts exceeds maximum limit allowed: too large")
-    if reduce_only and not conditional:
-        steps = min(steps, abs(held))
-    return steps
+        raise Refusal(10001, f"params error: {name} invalid")
+    return number
 
 
-def _price(params: Params, listing: Listing, side: int) -> int:
-    price = ticks(listing, params.get("price"), "price")
-    if price == 0:
-        raise Refusal(10001, "params error: price invalid")
-    mark = listing.mark_ticks
-    limit = band(mark, side)
-    if (price > limit if side == 0 else price < limit) or abs(price - mark) > _lob.RING // 4:
-        raise Refusal(110003, "Order price exceeds the allowable range.")
-    return price
+def price_by(listing: Listing, by: str) -> int:
+    """The last, mark or index price, ticks."""
+    return {"LastPrice": listing.last_ticks, "MarkPrice": listing.mark_ticks, "IndexPrice": listing.index_ticks}[by]
 
 
 def check_stops(listing: Listing, side: int, base: int, profit: int, stop: int) -> None:
@@ -185,50 +174,3 @@ def check_stops(listing: Listing, side: int, base: int, profit: int, stop: int) 
     if stop and (stop - base) * sign >= 0:
         text = f"StopLoss:{numbers.price(stop)} set for {word} position should be {below} than base_price"
         raise Refusal(10001, f"{text}:{numbers.price(base)}??LastPrice")
-
-
-def _direction(params: Params, listing: Listing, trigger: int) -> bool:
-    last, price = listing.last_ticks, listing.numbers.price
-    match params.get("triggerDirection"):
-        case 1 if trigger <= last:
-            raise Refusal(
-                110092, f"expect Rising, but trigger_price[{price(trigger)}] <= current[{price(last)}]??laste"
-            )
-        case 2 if trigger >= last:
-            raise Refusal(
-                110093, f"expect Falling, but trigger_price[{price(trigger)}] >= current[{price(last)}]??last"
-            )
-        case 1:
-            return True
-        case 2:
-            return False
-    raise Refusal(10001, "params error: triggerDirection invalid")
-
-
-def _room(desk: Desk, listing: Listing, *, conditional: bool) -> None:
-    orders = desk.open_orders(listing)
-    if not conditional and sum(not order.conditional for order in orders) >= _MOST_ACTIVE:
-        raise Refusal(110020, "Not allowed to have more than 500 active orders.")
-    if conditional and sum(order.stop_kind == "Stop" and order.conditional for order in orders) >= _MOST_CONDITIONAL:
-        raise Refusal(110009, "The number of stop orders exceeds the maximum allowable limit")
-
-
-def _afford(desk: Desk, listing: Listing, side: int, qty: int, price: int) -> None:
-    position = desk.positions[listing.symbol]
-    worst = price or listing.mark_ticks
-    if listing.numbers.usdt(worst * qty) < listing.instrument.min_notional:
-        raise Refusal(110094, "Order does not meet minimum order value")
-    opening = max(qty - abs(position.steps), 0) if position.steps * (1 - 2 * side) < 0 else qty
-    value = listing.numbers.usdt(worst * opening)
-    if value * (1 / position.leverage + desk.taker_fee) > desk.available():
-        raise Refusal(110007, "ab not enough for new order")
-
-
-def leverage(params: Params, listing: Listing) -> Decimal:
-    """The leverage that ``POST /v5/position/set-leverage`` asks for; one-way mode has one for both sides."""
-    buy, sell = parse(params.get("buyLeverage")), parse(params.get("sellLeverage"))
-    if buy is None or buy != sell:
-        raise Refusal(10001, "buy leverage invalid")
-    if not 1 <= buy <= listing.instrument.max_leverage:
-        raise Refusal(110013, "cannot set leverage gt maxLeverage by risk limit")
-    return buy.quantize(Decimal("0.01"), rounding=ROUND_CEILING).normalize()

@@ -143,7 +143,7 @@ class RestApi:
                 return Outcome(self._part(path, params, allowed), None, headers)
             result = self._routes[path].handle(params)
         except Refusal as refusal:
-            return Outcome(Reply({}, {}), refusal, headers)
+            return Outcome(Reply(refusal.result, {}), refusal, headers)
         return Outcome(result if isinstance(result, Reply) else Reply(result, {}), None, headers)
 
     def _part(self, path: str, params: Params, allowed: int) -> Reply:
