@@ -118,6 +118,11 @@ class Costs(Section):
     order_latency_ms: int = Field(50, ge=0, le=10_000)
 
 
+#: One entry of ``[training.space]``: a value, a list of choices, or a range with ``low`` and ``high``.
+Choice = bool | int | float | str
+Dimension = Choice | list[Choice] | dict[str, bool | int | float]
+
+
 class Training(Section):
     """The study."""
 
@@ -133,13 +138,22 @@ class Training(Section):
     quorum: float = Field(0.5, gt=0, le=1, description="a side trades when at least this share of members votes for it")
     plan_notional: Decimal = Field(Decimal(1_000), gt=0, description="USDT of one simulated order plan")
     min_bars: int = Field(300, ge=50, description="usable bars below which no training is attempted")
+    splits: Literal["cpcv", "walk-forward"] = Field("cpcv", description="walk-forward: one path, always forward in time")
     workers: int = Field(
         0,
         ge=0,
         le=64,
-        description="fits that run at a time; 0 means one a core; results do not depend on it",
+        description="processes that trials run in; 0 means one a core; results do not depend on it",
     )
+    ahead: int = Field(
+        4, ge=0, le=64, description="a trial is drawn without the results of this many before it: that many can overlap"
+    )
+    random_trials: int = Field(10, ge=1, description="trials that are drawn at random before the search learns")
+    prune: bool = Field(True, description="stop a trial whose first paths are below the median of those before it")
+    min_path_trades: int = Field(10, ge=1, description="trades of a backtest path below which a trial has no score")
+    warm_start: bool = Field(True, description="begin with the best of the last study; its trials count as tried too")
     time_budget_s: int = Field(0, ge=0, description="stop starting trials after this long; 0 means never")
+    space: dict[str, Dimension] = Field({}, description="replaces entries of the search space: see training/space.py")
 
 
 class Gate(Section):
@@ -155,6 +169,9 @@ class Gate(Section):
     )
     min_holdout_trades: int = Field(10, ge=0)
     min_holdout_return: float = Field(0.0, description="net return of the council on the hold-out must exceed this")
+    max_foresight: float = Field(
+        0.65, gt=0, le=1, description="rank correlation with the future beyond which a feature is held to be a leak"
+    )
     min_path_share: float = Field(0.8, ge=0, le=1, description="share of CPCV paths with a positive net return")
 
 
@@ -335,8 +352,10 @@ def _toml(value: object) -> str:
         return str(value).lower()
     if isinstance(value, (int, float)):
         return repr(value)
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + "}"
     return json.dumps(str(value), ensure_ascii=False)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from council import Council, StrategyParams
 from training.backtest import Track, follow
-from training.folds import Rows
+from training.folds import Layout, margins
 from training.outcomes import Outcomes, Simulator
 from training.study import Configuration
 from training.voting import votes
@@ -18,7 +18,9 @@ from training.voting import votes
 Column = tuple[NDArray[np.int8], Sequence[StrategyParams | None]]
 
 
-def council_paths(council: Council, chosen: Sequence[Configuration], rows: Rows, simulator: Simulator) -> list[Track]:
+def council_paths(
+    council: Council, chosen: Sequence[Configuration], layout: Layout, simulator: Simulator
+) -> list[Track]:
     """Out-of-fold track records of the council, one a backtest path.
 
     Each member speaks on a block through its booster that was not trained on it.
@@ -29,28 +31,28 @@ def council_paths(council: Council, chosen: Sequence[Configuration], rows: Rows,
         The members of `chosen`, in the same order.
     chosen
         Their configurations.
-    rows, simulator
+    layout, simulator
         Development rows and the simulator of their plans.
     """
     columns: list[Column] = []
-    for path in _margins(chosen):
+    for path in _margins(chosen, layout):
         side, member_side = votes(path, council.needed)
         params = [
             council.median_params(tuple(bool(vote == own) for vote in by)) if own else None
             for own, by in zip(side, member_side)
         ]
         columns.append((side, params))
-    return follow_columns(columns, rows.decide_ms, simulator)
+    return follow_columns(columns, layout.rows.decide_ms, simulator)
 
 
-def council_sides(council: Council, chosen: Sequence[Configuration]) -> list[NDArray[np.int8]]:
+def council_sides(council: Council, chosen: Sequence[Configuration], layout: Layout) -> list[NDArray[np.int8]]:
     """What the council decides out of fold, on each path: int8[n]."""
-    return [votes(path, council.needed)[0] for path in _margins(chosen)]
+    return [votes(path, council.needed)[0] for path in _margins(chosen, layout)]
 
 
-def _margins(chosen: Sequence[Configuration]) -> NDArray[np.float64]:
+def _margins(chosen: Sequence[Configuration], layout: Layout) -> NDArray[np.float64]:
     """float64[paths, n, members, 2]"""
-    return np.stack([one.margins for one in chosen], axis=2)
+    return np.stack([margins(layout, one.predictions, one.share) for one in chosen], axis=2)
 
 
 def follow_columns(columns: Sequence[Column], decide_ms: NDArray[np.int64], simulator: Simulator) -> list[Track]:

@@ -1,21 +1,51 @@
-"""Out-of-fold signals: what models say about blocks that they were not trained on, put together to backtest paths."""
+"""Out-of-fold predictions: what boosters say about blocks that they were not trained on, put together to paths.
+
+How a threshold is set, here and for the deployed booster alike: as the level that a given share of the out-of-fold
+predictions of *other* rows reaches. For a block of a backtest path those are the predictions of all other blocks by
+boosters that learnt from neither block; for the deployed booster, all out-of-fold predictions of its parameters. So a
+threshold always comes from sister boosters and meets a booster that it was not set on, in the study as in production.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.models import BoosterParams, Lesson, fit, predict, threshold
+from training.models import Binned, BoosterParams, Lesson, fit, predict, threshold
 from training.outcomes import Outcomes
-from training.splits import CombinatorialPurgedSplit
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+#: Out-of-fold predictions are kept in single precision: a study of a month holds hundreds of millions of them.
+Singles = NDArray[np.float32]
+
+
+class Splitter(Protocol):
+    """What the study needs of a way to split rows into training and test rows."""
+
+    @property
+    def groups(self) -> int: ...
+
+    @property
+    def splits(self) -> int: ...
+
+    @property
+    def combinations(self) -> list[tuple[int, ...]]: ...
+
+    @property
+    def embargo_ms(self) -> int: ...
+
+    def bounds(self, rows: int) -> Ints: ...
+
+    def split(self, start_ms: Ints, end_ms: Ints) -> Iterator[tuple[Ints, Ints]]: ...
+
+    def paths(self) -> Ints: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,101 +71,215 @@ class Rows:
 
     def lesson(self, outcomes: Outcomes, side: int) -> Lesson:
         """What the models of a side (0 long, 1 short) learn from, given a table of outcomes ``[n, 2]``."""
-        own = Outcomes(
-            outcomes.closed[:, side], outcomes.known[:, side], outcomes.end_ms[:, side], outcomes.net_return[:, side]
-        )
-        return Lesson(self.values, self.names, self.decide_ms, own)
+        return Lesson(self.decide_ms, side_of(outcomes, side))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Folds:
-    """Out-of-fold signals of one trial.
+def side_of(outcomes: Outcomes, side: int) -> Outcomes:
+    """One column of a table of outcomes ``[n, 2]``: 0 long, 1 short."""
+    return outcomes[(slice(None), side)]  # type: ignore[index]
+
+
+@dataclass(slots=True, eq=False)
+class Layout:
+    """Where predictions of a study go: rows, splits and paths, and the binned features that all its trials share.
 
     Attributes
     ----------
-    margins : float64[shares, paths, n, 2]
-        Probability minus threshold; at or above 0 is a vote. One for each share of rows that the threshold was to let
-        through, each backtest path, row and side (long, short).
-    fit_seconds
-        Spent in LightGBM, summed over the threads.
+    rows, splitter
+        What is learnt from, and how it is split.
+    blocks
+        Rows of each block.
+    testers : int64[paths, blocks]
+        The split whose booster speaks on a block of a path; -1 where none does.
     """
 
-    margins: Floats
-    fit_seconds: float
+    rows: Rows
+    splitter: Splitter
+    blocks: list[slice] = field(init=False)
+    testers: Ints = field(init=False)
+    _binned: dict[int, Binned] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        bounds = self.splitter.bounds(len(self.rows)).tolist()
+        self.blocks = [slice(first, after) for first, after in pairwise(bounds)]
+        self.testers = self.splitter.paths()
+
+    @property
+    def paths(self) -> int:
+        """Number of backtest paths."""
+        return len(self.testers)
+
+    def binned(self, split: int, train: Ints) -> Binned:
+        """The binned features of a split: of every row that any trial may train on there."""
+        if split not in self._binned:
+            allowed = np.ones(len(self.rows), np.bool_)
+            for block in self.splitter.combinations[split]:
+                allowed[self.blocks[block]] = False
+            rows = np.flatnonzero(allowed)
+            # A walk forward trains on nothing later than its test block.
+            if len(train) and split_is_causal(self.splitter):
+                rows = rows[rows < self.blocks[min(self.splitter.combinations[split])].start]
+            self._binned[split] = Binned(self.rows.values, rows, self.rows.names)
+        return self._binned[split]
+
+    def order(self) -> list[list[int]]:
+        """Splits by the first path that needs them, so that paths can be finished one after the other."""
+        seen: set[int] = set()
+        batches = []
+        for path in self.testers:
+            fresh = [split for split in dict.fromkeys(path.tolist()) if split >= 0 and split not in seen]
+            seen.update(fresh)
+            batches.append(fresh)
+        return batches
+
+    def unseen(self, predictions: Singles, block: int, side: int) -> Singles:
+        """Predictions on other blocks that say where a block's threshold lies.
+
+        They are by boosters that learnt from neither that block nor `block`. Where every split tests one block there
+        are none, and those of the other blocks (on a walk forward: the earlier ones) are taken as they are.
+        """
+        own = {int(split) for split in self.testers[:, block]}
+        causal = split_is_causal(self.splitter)
+        found = []
+        for other, rows in enumerate(self.blocks):
+            if other == block or (causal and other > block):
+                continue
+            for path in range(self.paths):
+                split = int(self.testers[path, other])
+                if split >= 0 and (split in own or self._alone(split)):
+                    found.append(predictions[path, rows, side])
+        return np.concatenate(found) if found else np.empty(0, np.float32)
+
+    def _alone(self, split: int) -> bool:
+        return len(self.splitter.combinations[split]) == 1
 
 
-def out_of_fold(
-    rows: Rows,
-    outcomes: Outcomes,
-    splitter: CombinatorialPurgedSplit,
-    params: BoosterParams,
-    shares: Sequence[float],
-    *,
-    seed: int,
-    threads: Executor,
-) -> Folds:
-    """Train on every split and collect the signals of the test blocks.
+def split_is_causal(splitter: Splitter) -> bool:
+    """Whether the splitter never trains on what comes after its test block."""
+    return bool(getattr(splitter, "causal", False))
 
-    The threshold of a block is set on the same booster's predictions of the *other* test blocks of its split, which it
-    was not trained on either; the deployed booster gets its threshold in the same way. With one test block a split
-    there is no other: the threshold then comes from the predictions of all other blocks, each by the booster that was
-    not trained on it.
+
+@dataclass(slots=True, eq=False)
+class Folds:
+    """Out-of-fold predictions of one trial, growing path by path.
+
+    Attributes
+    ----------
+    predictions : float32[paths, n, 2]
+        P(net gain | filled) of long and short; NaN where not predicted yet, minus infinity where there is no booster.
+    done
+        Paths that are complete.
+    fit_seconds
+        Spent in LightGBM.
+    """
+
+    predictions: Singles
+    done: int = 0
+    fit_seconds: float = 0.0
+
+
+def margins(layout: Layout, predictions: Singles, share: float, paths: int | None = None) -> Floats:
+    """Prediction minus threshold; at or above 0 is a vote.
 
     Parameters
     ----------
-    rows, outcomes
-        n rows and the outcomes of their plans, ``[n, 2]``.
-    splitter
-        Splits and paths.
+    layout
+        Of the study.
+    predictions
+        See :class:`Folds`.
+    share
+        Share of rows, a side, that the threshold lets through.
+    paths
+        How many; by default all.
+
+    Returns
+    -------
+    float64[paths, n, 2]
+    """
+    count = layout.paths if paths is None else paths
+    found = np.full((count, *predictions.shape[1:]), -np.inf)
+    for block, rows in enumerate(layout.blocks):
+        for side in (0, 1):
+            level = threshold(layout.unseen(predictions, block, side), share)
+            found[:, rows, side] = predictions[:count, rows, side] - level
+    return np.where(np.isnan(found), -np.inf, found)
+
+
+def deployed_threshold(predictions: Singles, side: int, share: float) -> float:
+    """Threshold of the booster that is trained on all rows: the same rule over all out-of-fold predictions."""
+    return threshold(predictions[:, :, side].ravel(), share)
+
+
+def realized_shares(layout: Layout, predictions: Singles, share: float) -> Floats:
+    """Share of rows that a threshold really let through, by block and side: how well thresholds transfer.
+
+    Returns
+    -------
+    float64[blocks, 2]
+        Mean over the paths; NaN for a block without predictions.
+    """
+    through = margins(layout, predictions, share) >= 0
+    spoken = np.isfinite(predictions)
+    found = np.full((len(layout.blocks), 2), np.nan)
+    for block, rows in enumerate(layout.blocks):
+        for side in (0, 1):
+            if spoken[:, rows, side].any():
+                found[block, side] = through[:, rows, side][spoken[:, rows, side]].mean()
+    return found
+
+
+def out_of_fold(
+    layout: Layout,
+    outcomes: Outcomes,
+    params: BoosterParams,
+    *,
+    seed: int,
+    go_on: Callable[[Folds], bool] | None = None,
+) -> Folds:
+    """Train on every split and collect the predictions of the test blocks, path by path.
+
+    Parameters
+    ----------
+    layout
+        Rows, splits, paths.
+    outcomes
+        Of the plans of the n rows, ``[n, 2]``.
     params, seed
         Of the boosters.
-    shares
-        Shares of rows that thresholds are to let through, a side.
-    threads
-        Where fits run. Each is deterministic and independent of the others, so the result does not depend on how many
-        run at a time.
+    go_on
+        Asked whenever a path is complete but for the last; no further booster is trained once it says no.
     """
+    rows = layout.rows
     # A row is tested or trained on as a whole, so its interval lasts until both its plans are known.
-    end_ms = outcomes.end_ms.max(axis=1)
+    sets = list(layout.splitter.split(rows.decide_ms, outcomes.end_ms.max(axis=1)))
     lessons = [rows.lesson(outcomes, side) for side in (0, 1)]
-    predictions = np.full((splitter.splits, len(rows), 2), np.nan)
-    jobs: list[Callable[[], float]] = []
-    for number, (train, test) in enumerate(splitter.split(rows.decide_ms, end_ms)):
-        jobs.extend(
-            _job(lessons[side], train, test, params, seed + number, predictions[number, :, side]) for side in (0, 1)
-        )
-    seconds = sum(threads.map(lambda job: job(), jobs))
-    return Folds(_margins(predictions, splitter, shares), seconds)
+    folds = Folds(np.full((layout.paths, len(rows), 2), np.nan, np.float32))
+    for batch in layout.order():
+        for split in batch:
+            for side, lesson in enumerate(lessons):
+                _predict_split(layout, split, sets[split], side, lesson, params, seed + split, folds)
+        folds.done += 1
+        if go_on is not None and folds.done < layout.paths and not go_on(folds):
+            break
+    return folds
 
 
-def _job(
-    lesson: Lesson, train: Ints, test: Ints, params: BoosterParams, seed: int, into: Floats
-) -> Callable[[], float]:
-    def run() -> float:
-        started = time.perf_counter()
-        into[test] = predict(fit(lesson, train, params, seed), lesson.values[test])
-        return time.perf_counter() - started
-
-    return run
-
-
-def _margins(predictions: Floats, splitter: CombinatorialPurgedSplit, shares: Sequence[float]) -> Floats:
-    count = predictions.shape[1]
-    bounds = splitter.bounds(count)
-    blocks = [slice(bounds[group], bounds[group + 1]) for group in range(splitter.groups)]
-    paths = splitter.paths()
-    margins = np.full((len(shares), len(paths), count, 2), -np.inf)
-    for path, testers in enumerate(paths):
-        for group, split in enumerate(testers):
-            own = blocks[group]
-            for side in (0, 1):
-                if splitter.test_groups > 1:
-                    others = [blocks[other] for other in splitter.combinations[split] if other != group]
-                    unseen = np.concatenate([predictions[split, other, side] for other in others])
-                else:
-                    unseen = np.concatenate(
-                        [predictions[testers[o], blocks[o], side] for o in range(splitter.groups) if o != group]
-                    )
-                for index, share in enumerate(shares):
-                    margins[index, path, own, side] = predictions[split, own, side] - threshold(unseen, share)
-    return margins
+def _predict_split(
+    layout: Layout,
+    split: int,
+    rows: tuple[Ints, Ints],
+    side: int,
+    lesson: Lesson,
+    params: BoosterParams,
+    seed: int,
+    folds: Folds,
+) -> None:
+    train, test = rows
+    learnt = lesson.labels(train)
+    started = time.perf_counter()
+    booster = None if learnt is None else fit(layout.binned(split, train), learnt, params, seed)
+    said = predict(booster, layout.rows.values[test]).astype(np.float32)
+    folds.fit_seconds += time.perf_counter() - started
+    for path, block in zip(*np.nonzero(layout.testers == split)):
+        own = layout.blocks[block]
+        folds.predictions[path, own, side] = said[(test >= own.start) & (test < own.stop)]

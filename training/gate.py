@@ -14,6 +14,8 @@ from settings import Gate
 from training import statistics
 from training.backtest import Track
 from training.holdout import HoldOutResult
+from training.leaks import Foresight, suspects
+from training.reliability import Reliability
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,11 @@ def judge(
     returns: NDArray[np.float64],
     random: NDArray[np.float64],
     holdout: HoldOutResult,
+    inherited: int = 0,
+    foresight: Sequence[Foresight] = (),
+    reliability: Reliability | None = None,
+    reads: int = 1,
+    earlier_reads: int = 0,
 ) -> GateVerdict:
     """Judge a council.
 
@@ -95,11 +102,27 @@ def judge(
         Total returns, on the development rows, of random entries with the council's plans.
     holdout
         The council on data that neither tuning nor ranking saw.
+    inherited
+        Configurations that earlier studies tried to find what this one began with.
+    foresight
+        What each feature foretells.
+    reliability
+        Of the members' probabilities.
+    reads, earlier_reads
+        How often this run looked at the hold-out (once is right), and how often earlier runs looked at a part of it.
     """
-    figures = _development_figures(paths, sharpes, returns, random)
+    figures = _development_figures(paths, sharpes, returns, random, inherited)
     figures |= _holdout_figures(holdout)
+    figures |= {
+        "foresight": max((one.low for one in foresight), default=0.0),
+        "calibration_error": reliability.error if reliability else math.nan,
+        "brier_skill": reliability.skill if reliability else math.nan,
+        "holdout_reads": float(reads),
+        "holdout_earlier_reads": float(earlier_reads),
+    }
     reasons = (
-        *_development_reasons(rules, figures, len(sharpes)),
+        *_development_reasons(rules, figures),
+        _leak_reason(rules, foresight),
         *_holdout_reasons(rules, figures, holdout),
     )
     return GateVerdict(all(one.passed for one in reasons), figures["dsr"], figures["pbo"], reasons, figures)
@@ -110,6 +133,7 @@ def _development_figures(
     sharpes: NDArray[np.float64],
     returns: NDArray[np.float64],
     random: NDArray[np.float64],
+    inherited: int,
 ) -> dict[str, float]:
     # The candidate is measured as every trial was: the mean of the paths' Sharpe ratios over the bars of *one* path.
     # Pooling the paths would count the same bars several times over.
@@ -118,7 +142,9 @@ def _development_figures(
     skew, kurtosis = statistics.moments(np.concatenate([path.returns for path in paths]))
     defined = sharpes[np.isfinite(sharpes)]
     variance = float(defined.var(ddof=1)) if len(defined) > 1 else math.nan
-    hurdle = statistics.expected_max_sharpe(len(sharpes), variance)
+    # What an earlier study tried to find the parameters that this one began with was tried for this council as well.
+    tried = len(sharpes) + inherited
+    hurdle = statistics.expected_max_sharpe(tried, variance)
     totals = np.array([path.total for path in paths])
     return {
         "bars": float(bars),
@@ -126,7 +152,8 @@ def _development_figures(
         "psr": statistics.probabilistic_sharpe(ratio, bars, skew, kurtosis),
         "dsr": statistics.probabilistic_sharpe(ratio, bars, skew, kurtosis, hurdle),
         "dsr_hurdle": hurdle,
-        "tried": float(len(sharpes)),
+        "tried": float(tried),
+        "tried_inherited": float(inherited),
         "tried_independent": statistics.effective_trials(returns),
         "sharpe_variance": variance,
         "skew": skew,
@@ -165,13 +192,28 @@ def _holdout_figures(holdout: HoldOutResult) -> dict[str, float]:
     }
 
 
-def _development_reasons(rules: Gate, figures: dict[str, float], tried: int) -> list[Reason]:
+def _leak_reason(rules: Gate, foresight: Sequence[Foresight]) -> Reason:
+    found = suspects(foresight, rules.max_foresight)
+    if found:
+        text = "; ".join(
+            f"{one.name} foretells {one.what} with a rank correlation of {one.ic:+.2f}" for one in found[:3]
+        )
+        text = f"No honest feature knows that much: {text}. Look for the future in how it is computed."
+    else:
+        text = (
+            "No feature foretells what comes after its bar more surely than a rank correlation of "
+            f"{rules.max_foresight:g}, beyond which it would be a leak."
+        )
+    return Reason("leaks", not found, text)
+
+
+def _development_reasons(rules: Gate, figures: dict[str, float]) -> list[Reason]:
     return [
         Reason(
             "dsr",
             figures["dsr"] >= rules.min_dsr,
-            f"The chance that the council's Sharpe ratio is real, after {tried} configurations were tried, is "
-            f"{_share(figures['dsr'])}; at least {_share(rules.min_dsr)} is wanted.",
+            f"The chance that the council's Sharpe ratio is real, after {figures['tried']:.0f} configurations were "
+            f"tried, is {_share(figures['dsr'])}; at least {_share(rules.min_dsr)} is wanted.",
         ),
         Reason(
             "pbo",
@@ -201,6 +243,12 @@ def _holdout_reasons(rules: Gate, figures: dict[str, float], holdout: HoldOutRes
     trades = holdout.track.trades
     return [
         Reason(
+            "holdout_reads",
+            figures["holdout_reads"] == 1,
+            f"The hold-out was read {_times(figures['holdout_reads'])} before this verdict, by the finished council; "
+            f"earlier trainings read a part of it {_times(figures['holdout_earlier_reads'])}.",
+        ),
+        Reason(
             "holdout_trades",
             trades >= rules.min_holdout_trades,
             f"On the hold-out the council closed {trades} trades; at least {rules.min_holdout_trades} are wanted, "
@@ -213,6 +261,10 @@ def _holdout_reasons(rules: Gate, figures: dict[str, float], holdout: HoldOutRes
             f"{_percent(rules.min_holdout_return)} is wanted.",
         ),
     ]
+
+
+def _times(count: float) -> str:
+    return "once" if count == 1 else "never" if count == 0 else f"{count:.0f} times"
 
 
 def _plain(value: float) -> float | None:

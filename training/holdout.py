@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from council import Council, StrategyParams
-from features import Bars
 from market.errors import TrainingError
 from training.backtest import Track
 from training.baselines import buy_and_hold, random_entries
@@ -32,6 +33,8 @@ class HoldOutResult:
         Totals of random entries with the same plans.
     buy_and_hold
         Return of holding the contract over the hold-out.
+    realized : float64[members, 2]
+        Share of the bars that each member's thresholds let through.
     """
 
     track: Track
@@ -39,6 +42,7 @@ class HoldOutResult:
     side: NDArray[np.int8]
     random: NDArray[np.float64]
     buy_and_hold: float
+    realized: NDArray[np.float64]
 
 
 class HoldOut:
@@ -50,6 +54,11 @@ class HoldOut:
         Of the plans of the hold-out bars.
     taker_fee
         For the buy-and-hold baseline.
+
+    Attributes
+    ----------
+    reads
+        How often the bars were looked at.
     """
 
     def __init__(self, simulator: Simulator, taker_fee: float) -> None:
@@ -57,10 +66,14 @@ class HoldOut:
         self._taker_fee = taker_fee
         self.reads = 0
 
-    @property
-    def bars(self) -> int:
+    def __len__(self) -> int:
         """How many bars there are; knowing that is not a read."""
         return len(self._simulator.bars)
+
+    def open(self) -> Simulator:
+        """The bars and their outcomes; counts as a read."""
+        self.reads += 1
+        return self._simulator
 
     def judge(self, council: Council, *, seed: int) -> HoldOutResult:
         """Let the council decide on every bar, once.
@@ -71,17 +84,67 @@ class HoldOut:
             The hold-out was read before: whatever is chosen after that is no longer judged on unseen data.
         """
         if self.reads:
-            raise TrainingError("the hold-out was read already", advice="Train again, on newer data")
-        self.reads += 1
-        bars: Bars = self._simulator.bars
+            raise TrainingError(
+                f"the hold-out was read {self.reads} times before the council was judged on it",
+                advice="Report this: nothing but the finished council may read it",
+            )
+        simulator = self.open()
+        bars = simulator.bars
         decisions = council.vote_many(bars.values)
-        params = [decisions.params(row) for row in range(len(decisions))]
-        (track,) = follow_columns([(decisions.side, params)], bars.close_ms, self._simulator)
+        track = council_track(council, simulator)
         typical = StrategyParams.median_of([member.params for member in council.members])
         return HoldOutResult(
             track=track,
             close_ms=bars.close_ms,
             side=decisions.side,
-            random=random_entries(self._simulator.table(typical), bars.close_ms, decisions.side, seed=seed),
+            random=random_entries(simulator.table(typical), bars.close_ms, decisions.side, seed=seed),
             buy_and_hold=buy_and_hold(bars, self._taker_fee),
+            realized=realized(council, decisions.probability),
         )
+
+
+def council_track(council: Council, simulator: Simulator) -> Track:
+    """Track record of a finished council on the bars of a simulator."""
+    bars = simulator.bars
+    decisions = council.vote_many(bars.values)
+    params = [decisions.params(row) for row in range(len(decisions))]
+    (track,) = follow_columns([(decisions.side, params)], bars.close_ms, simulator)
+    return track
+
+
+def realized(council: Council, probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of rows that each member's thresholds let through: float64[members, 2], from ``[n, members, 2]``."""
+    levels = np.array([(member.threshold_long, member.threshold_short) for member in council.members])
+    shares: NDArray[np.float64] = (probability >= levels).mean(axis=0)
+    return shares
+
+
+class Reads:
+    """Remembers which days have served as a hold-out, over all trainings of an installation.
+
+    A hold-out that was looked at many times is no longer unseen by the person who keeps what did well on it. Nightly
+    trainings overlap by design; how often is part of every report.
+
+    Parameters
+    ----------
+    path
+        A file of one JSON object a line; made at the first read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def overlapping(self, symbol: str, timeframe: str, from_ms: int, to_ms: int) -> int:
+        """Earlier reads of any bar between two times."""
+        if not self._path.exists():
+            return 0
+        lines = map(json.loads, self._path.read_text(encoding="utf-8").splitlines())
+        same = [one for one in lines if one["symbol"] == symbol and one["timeframe"] == timeframe]
+        return sum(one["from_ms"] < to_ms and one["to_ms"] > from_ms for one in same)
+
+    def add(self, symbol: str, timeframe: str, from_ms: int, to_ms: int) -> None:
+        """Note one more."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        entry = {"symbol": symbol, "timeframe": timeframe, "from_ms": from_ms, "to_ms": to_ms}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -12,46 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from council import Council
-from features import Bars
-from settings import Settings, timeframe_ms
+from settings import timeframe_ms
 from training._style import STYLE
-from training.backtest import Track
 from training.charts import chart, layer
-from training.gate import GateVerdict
-from training.holdout import HoldOutResult
-from training.sample import Sample
-from training.study import Configuration, StudyResult
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Findings:
-    """All that a training run found out; the attributes are what their types say.
-
-    Attributes
-    ----------
-    paths
-        Out-of-fold track records of the council.
-    random
-        Total returns of random entries on the development bars.
-    seconds
-        Wall time of the run.
-    """
-
-    symbol: str
-    settings: Settings
-    bars: Bars
-    sample: Sample
-    splits: int
-    study: StudyResult
-    chosen: Sequence[Configuration]
-    council: Council
-    paths: Sequence[Track]
-    random: NDArray[np.float64]
-    holdout: HoldOutResult
-    verdict: GateVerdict
-    fingerprint: str
-    seconds: float
+from training.findings import Findings
 
 
 def write_report(path: Path, findings: Findings) -> Path:
@@ -90,8 +53,8 @@ def describe(findings: Findings) -> str:
         f"| trades | {figures['path_trades']:.0f} | {figures['holdout_trades']:.0f} |\n"
         f"| win rate | {_share(figures['path_win_rate'])} | {_share(figures['holdout_win_rate'])} |\n"
         f"| largest drawdown | {_share(figures['path_drawdown'])} | {_share(figures['holdout_drawdown'])} |\n\n"
-        f"{findings.study.trials} trials, {figures['tried']:.0f} configurations, {findings.splits} purged splits, "
-        f"members: {len(findings.council.members)}. Data fingerprint `{findings.fingerprint[:16]}`.\n"
+        f"{findings.study.trials} trials, {figures['tried']:.0f} configurations, {findings.layout.splitter.splits} purged splits, "
+        f"members: {len(findings.seats.council.members)}. Data fingerprint `{findings.fingerprint[:16]}`.\n"
     )
 
 
@@ -253,7 +216,7 @@ def _random_chart(findings: Findings) -> str:
 
 
 def _members(findings: Findings) -> str:
-    seats = list(zip(findings.council.members, findings.chosen))
+    seats = list(zip(findings.seats.council.members, findings.chosen))
     head = ("member", *(str(member.rank) for member, _ in seats))
     rows = [
         ("trial", *(str(one.trial + 1) for _, one in seats)),
@@ -270,7 +233,7 @@ def _members(findings: Findings) -> str:
     ]
     return (
         "<h2>The council</h2><p>A side trades when at least "
-        f"{findings.council.needed} of {len(findings.council.members)} members vote for it; the order takes the median "
+        f"{findings.seats.council.needed} of {len(findings.seats.council.members)} members vote for it; the order takes the median "
         "of the approving members' parameters. A vote is cast when the chance of a net gain, given a fill, reaches the "
         f"member's threshold.</p>{_table(head, rows)}"
     )
@@ -289,7 +252,7 @@ def _data(findings: Findings) -> str:
         ("Hold-out from", f"{_when(sample.cut_ms)} UTC; tuning saw no event after that"),
         (
             "Splits",
-            f"{findings.splits}: {rules.test_groups} of {rules.groups} blocks tested, purged by the end of each "
+            f"{findings.layout.splitter.splits}: {rules.test_groups} of {rules.groups} blocks tested, purged by the end of each "
             f"label, embargo of {rules.embargo_bars} bars on top",
         ),
         ("Trials", f"{findings.study.trials}, seed {rules.seed}"),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import lightgbm as lgb
 import numpy as np
-from numpy.typing import NDArray
 
 from council import Council, Member, TreeModel
 from market.errors import TrainingError
-from training.folds import Rows
-from training.models import fit, predict, threshold
+from training.folds import Layout, deployed_threshold
+from training.models import Binned, fit
 from training.outcomes import Simulator
-from training.splits import CombinatorialPurgedSplit
 from training.study import Configuration
+
+#: The models of a member, in the order in which predictions are kept.
+SIDES = ("long", "short")
 
 
 def select(configurations: Sequence[Configuration], members: int, max_correlation: float) -> list[Configuration]:
@@ -57,61 +60,67 @@ def select(configurations: Sequence[Configuration], members: int, max_correlatio
 
 def correlation(one: Configuration, other: Configuration) -> float:
     """Correlation of two configurations' out-of-fold bar returns; 1 where it is undefined."""
-    mine, theirs = one.returns.mean(axis=0), other.returns.mean(axis=0)
+    mine, theirs = one.returns, other.returns
     if np.ptp(mine) == 0 or np.ptp(theirs) == 0:
         return 1.0
     return float(np.corrcoef(mine, theirs)[0, 1])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Seats:
+    """A council, and the boosters of its members as LightGBM trained them.
+
+    Attributes
+    ----------
+    council
+        Ready for its bundle.
+    boosters
+        Of every member: long, short.
+    """
+
+    council: Council
+    boosters: tuple[tuple[lgb.Booster, lgb.Booster], ...]
+
+
 def seat(
     chosen: Sequence[Configuration],
-    rows: Rows,
+    layout: Layout,
     simulator: Simulator,
-    splitter: CombinatorialPurgedSplit,
     *,
     engine_features: Sequence[str],
     quorum: float,
     seed: int,
-) -> Council:
-    """Train the deployed boosters and set their thresholds.
+) -> Seats:
+    """Train the deployed boosters on all development rows, and set their thresholds.
 
-    A booster learns from all blocks but the last, purged as in every split, and gets its threshold from its own
-    predictions on that last block, exactly as the boosters of the study did: what was tuned is what is deployed.
+    What was tuned is what is deployed: the parameters, rounds and seed of the trial. A booster that has seen all rows
+    has none left to set a threshold on, so the threshold is the level that the tuned share of the *out-of-fold*
+    predictions of the same parameters reaches: the rule by which the study itself set every threshold
+    (:mod:`training.folds`), there too on sister boosters. How well it transfers is measured and reported.
 
     Raises
     ------
     TrainingError
-        A member's labels before the last block are too few to learn from on both sides.
+        A member's labels are too few to learn from on both sides.
     """
-    members = []
-    last = calibration_rows(splitter, len(rows))
+    rows = layout.rows
+    everything = np.arange(len(rows))
+    binned = Binned(rows.values, everything, rows.names)
+    members, boosters = [], []
     for rank, one in enumerate(chosen, start=1):
         outcomes = simulator.table(one.strategy)
-        train = training_rows(rows, outcomes.end_ms.max(axis=1), last, splitter.embargo_ms)
         thresholds: list[float] = []
-        models: dict[str, TreeModel] = {}
-        for side, name in enumerate(("long", "short")):
-            booster = fit(rows.lesson(outcomes, side), train, one.booster, seed + 1000 * one.trial)
-            if booster is None:
+        own: list[lgb.Booster] = []
+        for side, name in enumerate(SIDES):
+            learnt = rows.lesson(outcomes, side).labels(everything)
+            if learnt is None:
                 raise TrainingError(
                     f"too few filled {name} plans to train member {rank}",
                     advice="Capture more data; if the market was all in one direction, data of other days",
                 )
-            thresholds.append(threshold(predict(booster, rows.values[last]), one.share))
-            models[name] = TreeModel.from_booster(booster)
+            own.append(fit(binned, learnt, one.booster, seed + 1000 * one.trial))
+            thresholds.append(deployed_threshold(one.predictions, side, one.share))
+        models = {name: TreeModel.from_booster(booster) for name, booster in zip(SIDES, own)}
         members.append(Member(rank, one.strategy, thresholds[0], thresholds[1], models))
-    return Council(tuple(members), quorum, tuple(engine_features), rows.names)
-
-
-def calibration_rows(splitter: CombinatorialPurgedSplit, rows: int) -> NDArray[np.int64]:
-    """The last block of rows."""
-    bounds = splitter.bounds(rows)
-    return np.arange(bounds[-2], bounds[-1])
-
-
-def training_rows(rows: Rows, end_ms: NDArray[np.int64], last: NDArray[np.int64], embargo_ms: int) -> NDArray[np.int64]:
-    """Rows before the last block whose outcomes are known an embargo before it begins.
-
-    Nothing follows the last block, so the embargo stands before it: the thresholds see no input that training shared.
-    """
-    return np.flatnonzero(end_ms[: last[0]] < rows.decide_ms[last[0]] - embargo_ms)
+        boosters.append((own[0], own[1]))
+    return Seats(Council(tuple(members), quorum, tuple(engine_features), rows.names), tuple(boosters))
