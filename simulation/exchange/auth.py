@@ -38,6 +38,7 @@ LIMITS = {
     "/v5/account/info": 50,
     "/v5/account/query-dcp-info": 5,
     "/v5/account/set-margin-mode": 5,
+    "/v5/asset/coin/query-info": 5,
     "/v5/user/query-api": 10,
 }
 #: Requests that one address may send in five seconds before it is shut out, and for how long, seconds.

@@ -14,6 +14,7 @@ from simulation.exchange.private import DisconnectionProtection
 from simulation.exchange.rest_account import AccountRoutes
 from simulation.exchange.rest_market import MarketRoutes
 from simulation.exchange.rest_orders import OrderRoutes
+from simulation.exchange.rest_others import lists_nothing, other_routes
 from simulation.exchange.rest_positions import PositionRoutes
 from simulation.exchange.routes import Params, Reply, Route, reads, writes
 from simulation.exchange.venue import Venue
@@ -75,6 +76,7 @@ class RestApi:
             **OrderRoutes(venue).routes,
             **PositionRoutes(venue).routes,
             **AccountRoutes(venue, keyring).routes,
+            **other_routes(),
             "/v5/market/time": Route("GET", self._time, public=True),
             "/v5/system/status": Route("GET", self._status, public=True, message=""),
             "/v5/order/disconnected-cancel-all": writes(protection.set, message="success"),
@@ -141,7 +143,7 @@ class RestApi:
                 raise Refusal(10006, _TOO_MANY)
             if allowed < len(orders):
                 return Outcome(self._part(path, params, allowed), None, headers)
-            result = self._routes[path].handle(params)
+            result = lists_nothing(path, params) or self._routes[path].handle(params)
         except Refusal as refusal:
             return Outcome(Reply(refusal.result, {}), refusal, headers)
         return Outcome(result if isinstance(result, Reply) else Reply(result, {}), None, headers)
