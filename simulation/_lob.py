@@ -350,6 +350,6 @@ def publish_best(i, rows, feeds, shown, feed, best, push_ms):  # type: ignore[no
         feeds[feed, F_U] -= 1
     start = i[N_ROWS]
     for side in range(2):
-        n = np.int64(1 if best[side, 1] > 0 else 0)
-        differ(i, rows, feeds, shown, feed, side, np.int64(1), n, best[side, :1], best[side, 1:], push_ms)
+        shows = np.int64(1 if best[side, 1] > 0 else 0)
+        differ(i, rows, feeds, shown, feed, side, np.int64(1), shows, best[side, :1], best[side, 1:], push_ms)
     close_message(i, rows, feeds, feed, start, push_ms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
-from simulation._lob import Lob
+from simulation._lob import F_BIDS, Lob
 from simulation.matching import Market
 
 
@@ -77,5 +77,20 @@ class ListedMarket(Market, Protocol):
     def close_feed(self, feed: int) -> None:
         """Stop a book topic."""
 
+    def snapshot(self, feed: int) -> None:
+        """Publish the whole top of the book on a topic."""
+
+    def shown(self, feed: int) -> list[tuple[list[int], list[int]]] | None:
+        """Prices and sizes of both sides as a topic has published them; ``None`` while nobody knows the book."""
+
     def drain_liquidations(self) -> list[Liquidation]:
         """Positions of others that were liquidated since the last call."""
+
+
+def shown_levels(lob: Lob, feed: int) -> list[tuple[list[int], list[int]]]:
+    """Prices and sizes of both sides as a topic has published them."""
+    sides = []
+    for side in (0, 1):
+        prices, sizes = lob.shown[feed, side, :, : int(lob.feed[feed, F_BIDS + side])].tolist()
+        sides.append((prices, sizes))
+    return sides

@@ -20,8 +20,10 @@ from market.events import BOOK, GAP, TRADE, EventBatch
 from market.instruments import Instrument
 from simulation import _lob, _lob_flow
 from simulation.flow_params import Break, MarketParams
-from simulation.listed import Liquidation, Told
+from simulation.listed import Liquidation, Told, shown_levels
 from simulation.matching import Fill
+
+__all__ = ["SYNTHETIC", "Break", "MarketParams", "SyntheticMarket", "synthetic_events"]
 
 #: Contract rules of the synthetic perpetual; a tick is 0.17 bps of the starting price.
 SYNTHETIC = Instrument(
@@ -158,6 +160,10 @@ class SyntheticMarket:
     def clear_rows(self) -> None:
         """Empty the output buffer."""
         self.lob.i[_lob.N_ROWS] = 0
+
+    def shown(self, feed: int) -> list[tuple[list[int], list[int]]] | None:
+        """Prices and sizes of both sides as a topic has published them."""
+        return shown_levels(self.lob, feed)
 
     def drain_liquidations(self) -> list[Liquidation]:
         """Positions of others that were liquidated since the last call."""

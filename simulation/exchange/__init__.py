@@ -6,6 +6,7 @@ unmodified pybit cannot tell. It will never leave loopback, and it never knows m
 
 from __future__ import annotations
 
-from simulation.exchange.server import DEFAULT_START_MS, LocalExchange, run_exchange
+from simulation.exchange.markets import DEFAULT_START_MS
+from simulation.exchange.server import LocalExchange, run_exchange
 
 __all__ = ["DEFAULT_START_MS", "LocalExchange", "run_exchange"]

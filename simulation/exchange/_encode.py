@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from market.events import EMPTY
 from simulation._lob import (
     FEEDS,
     R_FEED,
@@ -46,28 +47,34 @@ class Style(NamedTuple):
 _SYMBOL = FEEDS + 1
 (
     _SNAPSHOT, _DELTA, _DATA, _BIDS, _ASKS, _U, _SEQ, _CTS, _TRADES, _T, _S, _BUY, _SELL, _P, _L, _PLUS, _MINUS, _ZERO,
-    _ID, _BT,
-) = range(FEEDS + 2, FEEDS + 22)  # fmt: skip
+    _ID, _BT, _TYPE,
+) = range(FEEDS + 2, FEEDS + 23)  # fmt: skip
 _TEXTS = (
     'snapshot","ts":', 'delta","ts":', ',"data":{"s":"', '","b":[', '],"a":[', '],"u":', ',"seq":', '},"cts":',
     ',"data":[', '{"T":', ',"s":"', '","S":"Buy","v":"', '","S":"Sell","v":"', '","p":"', '","L":"', "Plus", "Minus",
     "Zero", 'Tick","i":"00000000-0000-5000-8000-', '","BT":false,"RPI":false,"seq":',
+    ',"type":"snapshot"',
 )  # fmt: skip
 # Places of `numbers` after the sizes of texts; `_NONE` holds 0 decimals.
-_PRICE_DIGITS, _SIZE_DIGITS, _PRICE_UNITS, _SIZE_UNITS, _NONE, _LAST, _DIRECTION = range(FEEDS + 22, FEEDS + 29)
+_PRICE_DIGITS, _SIZE_DIGITS, _PRICE_UNITS, _SIZE_UNITS, _NONE, _LAST, _DIRECTION = range(FEEDS + 23, FEEDS + 30)
+_BEST = FEEDS + 30
 
 
-def new_style(symbol: str, topics: dict[int, str], digits: tuple[int, int, int, int]) -> Style:
-    """The style of a symbol whose feeds are published under `topics`."""
-    heads = np.zeros((FEEDS + 22, 64), np.uint8)
-    numbers = np.zeros(FEEDS + 29, np.int64)
+def new_style(symbol: str, topics: dict[int, str], digits: tuple[int, int, int, int], best: int) -> Style:
+    """The style of a symbol whose feeds are published under `topics`; `best` is the feed of one level.
+
+    Bybit writes the time of that topic before its type, as its page on the order-book stream notes.
+    """
+    heads = np.zeros((FEEDS + 23, 64), np.uint8)
+    numbers = np.zeros(FEEDS + 31, np.int64)
     texts = {feed: f'{{"topic":"{topic}","type":"' for feed, topic in topics.items()}
+    texts[best] = f'{{"topic":"{topics[best]}","ts":'
     texts |= {_SYMBOL: symbol} | dict(enumerate(_TEXTS, _SNAPSHOT))
     for place, text in texts.items():
         raw = text.encode()
         heads[place, : len(raw)] = np.frombuffer(raw, np.uint8)
         numbers[place] = len(raw)
-    numbers[_PRICE_DIGITS:] = (*digits, 0, 0, 1)
+    numbers[_PRICE_DIGITS:] = (*digits, 0, 0, 1, best)
     return Style(heads, numbers)
 
 
@@ -111,10 +118,12 @@ def _level(out, at, price, size, numbers):  # type: ignore[no-untyped-def]
 def _book(rows, first, last, heads, numbers, out, at):  # type: ignore[no-untyped-def]
     feed = rows[first, R_FEED]
     at = _put(out, at, heads[feed], numbers[feed])
-    snapshot = rows[first, R_FLAGS] & 1
-    text = _SNAPSHOT if snapshot else _DELTA
-    at = _put(out, at, heads[text], numbers[text])
+    if feed != numbers[_BEST]:
+        text = _SNAPSHOT if rows[first, R_FLAGS] & 1 else _DELTA
+        at = _put(out, at, heads[text], numbers[text])
     at = _number(out, at, rows[first, R_PUSH], numbers[_NONE])
+    if feed == numbers[_BEST]:
+        at = _put(out, at, heads[_TYPE], numbers[_TYPE])
     at = _put(out, at, heads[_DATA], numbers[_DATA])
     at = _put(out, at, heads[_SYMBOL], numbers[_SYMBOL])
     at = _put(out, at, heads[_BIDS], numbers[_BIDS])
@@ -122,6 +131,9 @@ def _book(rows, first, last, heads, numbers, out, at):  # type: ignore[no-untype
     for side in range(2):
         start = row
         while row < last and rows[row, R_SIDE] == side:
+            if rows[row, R_FLAGS] & EMPTY:
+                row += 1
+                continue
             if row > start:
                 out[at] = 44
                 at += 1

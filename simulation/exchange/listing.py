@@ -1,4 +1,4 @@
-"""One listed contract: its synthetic market, its public topics, and what REST tells about it."""
+"""One listed contract: its market, its public topics, and what REST tells about it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from market.instruments import Instrument
 from simulation import _lob
 from simulation.exchange._encode import FRAME_BYTES, LEVEL_BYTES, TRADE_BYTES, encode, new_style
+from simulation.exchange.candles import filled, joined
 from simulation.exchange.numbers import Numbers
-from simulation.synthetic import MarketParams, SyntheticMarket
+from simulation.exchange.rules import PRICE_BAND as PRICE_BAND
+from simulation.listed import ListedMarket
 
 #: Depth of a book topic and milliseconds between its pushes, as Bybit documents for linear contracts.
-DEPTHS = {50: 20, 200: 100, 1000: 200}
+DEPTHS = {50: 20, 200: 100, 1000: 200, 1: 10}
 _FEED_OF = {depth: feed for feed, depth in enumerate(DEPTHS)}
 #: Feed number of trades in a :class:`Flush`.
 TRADES = _lob.FEEDS
 _RECENT = 1_000
-#: Limit prices may lie this far from the mark price on the aggressive side.
-PRICE_BAND = Decimal("0.05")
 
 
 class Flush:
@@ -47,23 +47,29 @@ class Listing:
 
     Parameters
     ----------
-    seed, start_ms, params
-        Of its :class:`simulation.synthetic.SyntheticMarket`.
+    market
+        Synthetic or replayed.
     instrument
         Contract rules.
+
+    Attributes
+    ----------
+    traded
+        Steps that have been traded.
     """
 
-    def __init__(self, seed: int, start_ms: int, params: MarketParams, instrument: Instrument) -> None:
+    def __init__(self, market: ListedMarket, instrument: Instrument) -> None:
         self.instrument = instrument
         self.symbol = instrument.symbol
         self.numbers = Numbers(instrument)
-        self.market = SyntheticMarket(seed, start_ms, params, instrument.symbol)
+        self.market = market
+        self.traded = 0
         topics = {feed: f"orderbook.{depth}.{self.symbol}" for depth, feed in _FEED_OF.items()}
         topics[TRADES] = f"publicTrade.{self.symbol}"
         self.feed_of = {topic: feed for feed, topic in topics.items()}
         numbers = self.numbers
         digits = (numbers.price_digits, numbers.size_digits, numbers.price_units, numbers.size_units)
-        self._style = new_style(self.symbol, topics, digits)
+        self._style = new_style(self.symbol, topics, digits, best=_FEED_OF[1])
         self._users = dict.fromkeys(topics, 0)
         self.trades: deque[list[int]] = deque(maxlen=_RECENT)
         encode(self.market.lob.rows[:0], *self._style, *(np.empty(1, kind) for kind in (np.uint8, np.int64, np.int64)))
@@ -91,12 +97,15 @@ class Listing:
 
     @property
     def index_ticks(self) -> int:
-        """Index price: what the contract is worth elsewhere, which is the market's efficient price."""
-        return round(self.market.efficient_price)
+        """Index price: what the contract is worth elsewhere."""
+        return self.market.index_ticks
 
     @property
     def mark_ticks(self) -> int:
-        """Mark price: the median of best bid, best ask and index."""
+        """Mark price: a recorded venue's own, or the median of best bid, best ask and index."""
+        told = self.market.told.mark_ticks
+        if told is not None:
+            return told
         index = self.index_ticks
         bid, ask = self.best_bid, self.best_ask
         return sorted((index if bid is None else bid, index, index if ask is None else ask))[1]
@@ -105,6 +114,19 @@ class Listing:
     def seq(self) -> int:
         """Cross sequence."""
         return int(self.market.lob.i[_lob.VERSION])
+
+    def impact_ticks(self, side: int, notional: Decimal) -> Decimal | None:
+        """Average price at which a taker of a side would trade so many USDT; ``None`` without a book that deep."""
+        wanted = notional / self.numbers.usdt(1)
+        left: Decimal = wanted
+        value = Decimal(0)
+        for price, size in zip(*(column.tolist() for column in self.market.top(1 - side, 200))):
+            taken = min(left, Decimal(price * size))
+            left -= taken
+            value += taken / price
+            if left <= 0:
+                return Decimal(wanted / value)
+        return None
 
     # -- topics -------------------------------------------------------------------------------------------------------
 
@@ -130,20 +152,22 @@ class Listing:
         """Whether anybody subscribes to a topic of this contract."""
         return any(self._users.values())
 
-    def _shown(self, feed: int) -> bytes:
+    def _shown(self, feed: int) -> bytes | None:
         """A snapshot of what the topic has published so far: the next delta continues it."""
         lob = self.market.lob
-        sides = []
-        for side in (0, 1):
-            n = int(lob.feed[feed, _lob.F_BIDS + side])
-            prices, sizes = lob.shown[feed, side, :, :n].tolist()
-            sides.append(
-                ",".join(f'["{self.numbers.price(p)}","{self.numbers.size(s)}"]' for p, s in zip(prices, sizes))
-            )
+        shown = self.market.shown(feed)
+        if shown is None:
+            return None
+        sides = [
+            ",".join(f'["{self.numbers.price(p)}","{self.numbers.size(s)}"]' for p, s in zip(prices, sizes))
+            for prices, sizes in shown
+        ]
         topic = next(topic for topic, number in self.feed_of.items() if number == feed)
-        now = self.market.now_ms
+        now = f'"ts":{self.market.now_ms}'
+        # Bybit writes the time of the one-level topic before its type.
+        head = f'{now},"type":"snapshot"' if feed == _FEED_OF[1] else f'"type":"snapshot",{now}'
         return (
-            f'{{"topic":"{topic}","type":"snapshot","ts":{now},"data":{{"s":"{self.symbol}","b":[{sides[0]}],'
+            f'{{"topic":"{topic}",{head},"data":{{"s":"{self.symbol}","b":[{sides[0]}],'
             f'"a":[{sides[1]}],"u":{lob.feed[feed, _lob.F_U]},"seq":{lob.feed[feed, _lob.F_VERSION]}}},'
             f'"cts":{lob.i[_lob.BOOK_MS]}}}'
         ).encode()
@@ -157,6 +181,7 @@ class Listing:
         block = market.lob.rows[:rows]
         traded = block[block[:, _lob.R_FEED] == _lob.TRADE_FEED]
         self.trades.extend(traded[-_RECENT:].tolist())
+        self.traded += int(traded[:, _lob.R_SIZE].sum())
         flush = self._encode(block, len(traded)) if self.watched else None
         market.clear_rows()
         return flush
@@ -170,67 +195,22 @@ class Listing:
 
     # -- REST ---------------------------------------------------------------------------------------------------------
 
-    def info(self) -> dict[str, Any]:
-        """An element of ``GET /v5/market/instruments-info``."""
-        rules, numbers = self.instrument, self.numbers
-        largest = numbers.size(rules.max_steps)
-        return {
-            "symbol": self.symbol,
-            "contractType": "LinearPerpetual",
-            "status": "Trading",
-            "baseCoin": self.symbol.removesuffix("USDT"),
-            "quoteCoin": "USDT",
-            "launchTime": "1585526400000",
-            "deliveryTime": "0",
-            "deliveryFeeRate": "",
-            "priceScale": str(numbers.price_digits),
-            "leverageFilter": {
-                "minLeverage": "1",
-                "maxLeverage": f"{rules.max_leverage:.2f}",
-                "leverageStep": "0.01",
-            },
-            "priceFilter": {
-                "minPrice": numbers.price(1),
-                "maxPrice": numbers.price(_lob.RING * 64),
-                "tickSize": numbers.price(1),
-            },
-            "lotSizeFilter": {
-                "maxOrderQty": largest,
-                "minOrderQty": numbers.size(rules.min_steps),
-                "qtyStep": numbers.size(1),
-                "postOnlyMaxOrderQty": largest,
-                "maxMktOrderQty": numbers.size(rules.max_market_steps),
-                "minNotionalValue": str(rules.min_notional),
-            },
-            "unifiedMarginTrade": True,
-            "fundingInterval": rules.funding_interval_min,
-            "settleCoin": "USDT",
-            "copyTrading": "none",
-            "upperFundingRate": "0.005",
-            "lowerFundingRate": "-0.005",
-            "isPreListing": False,
-            "preListingInfo": None,
-            "riskParameters": {"priceLimitRatioX": str(PRICE_BAND), "priceLimitRatioY": str(PRICE_BAND)},
-            "displayName": "",
-            "symbolType": "",
-            "forbidUplWithdrawal": False,
-        }
-
     def book(self, limit: int) -> dict[str, Any]:
-        """The result of ``GET /v5/market/orderbook``."""
+        """The result of ``GET /v5/market/orderbook``; its update id is that of the 1000-level topic."""
         price, size = self.numbers.price, self.numbers.size
         sides = [
             [[price(p), size(s)] for p, s in zip(*(column.tolist() for column in self.market.top(side, limit)))]
             for side in (0, 1)
         ]
+        lob = self.market.lob
         return {
             "s": self.symbol,
             "b": sides[0],
             "a": sides[1],
             "ts": self.market.now_ms,
-            "u": max(int(self.market.lob.feed[:, _lob.F_U].max()), 1),
+            "u": max(int(lob.feed[_FEED_OF[1000], _lob.F_U]), 1),
             "seq": self.seq,
-            "cts": int(self.market.lob.i[_lob.BOOK_MS]),
+            "cts": int(lob.i[_lob.BOOK_MS]),
         }
 
     def recent(self, limit: int) -> list[dict[str, Any]]:
@@ -251,24 +231,17 @@ class Listing:
         ]
 
     def candles(self) -> NDArray[np.int64]:
-        """One-minute candles with trades in them, oldest first: see :class:`simulation._lob.Lob`."""
+        """Minutes with trades in them, oldest first: columns as in :mod:`simulation.exchange.candles`."""
         rows = self.market.lob.candles
         kept = rows[rows[:, _lob.C_MINUTE] > 0]
         ordered: NDArray[np.int64] = kept[np.argsort(kept[:, _lob.C_MINUTE])]
         return ordered
 
-    def klines(self, minutes: int, start_ms: int, end_ms: int, limit: int) -> list[list[str]]:
-        """The elements of ``GET /v5/market/kline``, newest first; only what the market has lived through."""
-        rows = self.candles()
-        opens = rows[:, 0] // minutes * minutes * 60_000
-        rows, opens = rows[(opens >= start_ms) & (opens <= end_ms)], opens[(opens >= start_ms) & (opens <= end_ms)]
-        result = []
-        for open_ms in np.unique(opens)[: -limit - 1 : -1].tolist():
-            bar = rows[opens == open_ms]
-            prices = (int(bar[0, 1]), int(bar[:, 2].max()), int(bar[:, 3].min()), int(bar[-1, 4]))
-            volume, turnover = self.numbers.size(int(bar[:, 5].sum())), self.numbers.value(int(bar[:, 6].sum()))
-            result.append([str(open_ms), *map(self.numbers.price, prices), volume, turnover])
-        return result
+    def bars(self, interval: str, since_ms: int = 0) -> NDArray[np.int64]:
+        """Candles of an interval since a time, quiet ones included; only what the market has lived through."""
+        minutes = self.candles()
+        first = int(np.searchsorted(minutes[:, 0], since_ms // 60_000, side="right")) - 1
+        return joined(filled(minutes[max(first, 0) :], self.market.now_ms), interval)
 
 
 def trade_id(number: int) -> str:

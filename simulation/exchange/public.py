@@ -1,4 +1,4 @@
-"""``/v5/public/linear``: subscriptions to books, trades and tickers."""
+"""``/v5/public/linear``: subscriptions to books, trades, tickers, candles, liquidations and price limits."""
 
 from __future__ import annotations
 
@@ -41,14 +41,22 @@ class PublicHub:
             connection.deliver(listing, flush)
 
     def publish_ticker(self, symbol: str, message: dict[str, Any]) -> None:
-        """Send a ticker's delta."""
+        """Send a message of one of the board's topics."""
         for connection in self.connections:
-            if symbol in connection.tickers:
+            if message["topic"] in connection.topics:
                 connection.send(message)
 
     def wants_ticker(self, symbol: str) -> bool:
-        """Whether anybody subscribes to a ticker."""
-        return any(symbol in connection.tickers for connection in self.connections)
+        """Whether anybody subscribes to one of the board's topics."""
+        return self._venue.boards[symbol].watched
+
+    def _find(self, connection: PublicConnection, topic: object) -> tuple[Listing, int | None] | None:
+        """What a topic names: a contract, and the feed of its book or trades, or no feed for its board."""
+        if isinstance(topic, str) and (board := self._venue.boards.get(topic.rpartition(".")[2])) is not None:
+            if topic in board.topics:
+                return board.listing, None
+            return connection.find(topic)
+        return None
 
     def _handle(self, connection: PublicConnection, body: dict[str, Any] | None) -> None:
         if body is None:
@@ -78,7 +86,7 @@ class PublicHub:
             refuse(connection, body, "error:args is empty or too long")
             return
         for topic in args:
-            if connection.find(topic) is None:
+            if self._find(connection, topic) is None:
                 refuse(connection, body, f"error:handler not found,topic:{topic}")
                 return
             if topic in connection.topics:
@@ -100,18 +108,16 @@ class PublicHub:
         answer(connection, body)
 
     def _join(self, connection: PublicConnection, topic: str) -> None:
-        found = connection.find(topic)
+        found = self._find(connection, topic)
         assert found is not None
         listing, feed = found
         # What the market has already produced belongs to those who listened before.
         self._venue.flush(listing)
         connection.topics.add(topic)
         if feed is None:
-            ticker = self._venue.tickers[listing.symbol]
-            if not self.wants_ticker(listing.symbol):
-                ticker.forget()
-            connection.want(listing, None, True)
-            connection.send(ticker.snapshot())
+            message = self._venue.boards[listing.symbol].join(topic)
+            if message is not None:
+                connection.send(message)
             return
         snapshot = listing.join(feed)
         connection.want(listing, feed, True)
@@ -121,11 +127,13 @@ class PublicHub:
         self._venue.flush(listing)
 
     def _leave(self, connection: PublicConnection, topic: str) -> None:
-        found = connection.find(topic)
+        found = self._find(connection, topic)
         assert found is not None
         listing, feed = found
         self._venue.flush(listing)
         connection.topics.discard(topic)
-        connection.want(listing, feed, False)
-        if feed is not None:
+        if feed is None:
+            self._venue.boards[listing.symbol].leave(topic)
+        else:
+            connection.want(listing, feed, False)
             listing.leave(feed)

@@ -9,8 +9,9 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import replace as dataclass_replace
 from decimal import Decimal
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,19 +23,18 @@ from simulation.exchange._misbehaving_desk import Incidents, MisbehavingDesk
 from simulation.exchange._misbehaving_line import Rehearsal
 from simulation.exchange.auth import IP_LIMIT, LIMITS, IpLimiter, Keyring, wall_ms
 from simulation.exchange.clock import Clock
-from simulation.exchange.listing import Listing
-from simulation.exchange.misbehaviour import ActiveFault, Control, Fault, Misbehaviour, schema, spelled
+from simulation.exchange.markets import replay_listings, synthetic_listings
+from simulation.exchange.misbehaviour import ActiveFault, Fault, Misbehaviour, spelled
 from simulation.exchange.page import status_page
 from simulation.exchange.private import DisconnectionProtection, PrivateHub
 from simulation.exchange.public import PublicHub
 from simulation.exchange.rest import RestApi
 from simulation.exchange.sockets import HIGH_WATER, Connection
+from simulation.exchange.steering import Steering, control_schema, steer
 from simulation.exchange.trade import TradeHub
 from simulation.exchange.venue import Venue
-from simulation.synthetic import SYNTHETIC, MarketParams
+from simulation.flow_params import MarketParams
 
-#: Market time of the first moment unless told otherwise: 2026-01-01 00:00 UTC, so that a seed alone names a market.
-DEFAULT_START_MS = 1_767_225_600_000
 _HOST = "127.0.0.1"
 #: The pump works for this long before it lets requests in, and rests this long when it has caught up, seconds.
 _WORK, _REST = 0.01, 0.004
@@ -43,7 +43,7 @@ _STALLED = 30.0
 
 
 class LocalExchange:
-    """A Bybit-compatible exchange on loopback that runs seeded synthetic markets.
+    """A Bybit-compatible exchange on loopback that runs seeded synthetic markets, or recorded ones again.
 
     Parameters
     ----------
@@ -52,11 +52,13 @@ class LocalExchange:
     speed
         Market seconds a second; 0 stands still. When the machine cannot keep up, market time slips; nothing is dropped.
     start_ms
-        Market time at the opening.
+        Market time at the opening; a fixed day, or the beginning of the recording, unless told otherwise.
     port
         0 takes a free one.
     symbols
-        Contracts to list; all have the rules of :data:`simulation.synthetic.SYNTHETIC`.
+        Contracts to list: synthetic ones with the rules of :data:`simulation.synthetic.SYNTHETIC`, or recorded ones.
+    replay
+        Folder of a lake to run again instead of synthetic markets; all its symbols unless some are named.
     params
         Other parameters of the flow.
     equity
@@ -85,9 +87,10 @@ class LocalExchange:
         seed: int = 7,
         signal: float = 1.0,
         speed: float = 1.0,
-        start_ms: int = DEFAULT_START_MS,
+        start_ms: int | None = None,
         port: int = 0,
-        symbols: Sequence[str] = (SYNTHETIC.symbol,),
+        symbols: Sequence[str] | None = None,
+        replay: Path | str | None = None,
         params: MarketParams | None = None,
         equity: Decimal = Decimal(10_000),
         maker_fee: Decimal = Decimal("0.0002"),
@@ -97,11 +100,13 @@ class LocalExchange:
         limits: Mapping[str, int] = LIMITS,
         ip_limit: int | None = IP_LIMIT,
     ) -> None:
-        if not symbols or len(set(symbols)) != len(symbols):
-            raise ConfigError("the local exchange lists no symbol, or one twice", advice="Name each symbol once")
         self.seed, self.signal, self.api_key, self.api_secret = seed, signal, api_key, api_secret
-        flow = replace(params or MarketParams(), signal=signal)
-        listings = {symbol: Listing(seed, start_ms, flow, replace(SYNTHETIC, symbol=symbol)) for symbol in symbols}
+        self.replay = None if replay is None else Path(replay)
+        if self.replay is None:
+            flow = dataclass_replace(params or MarketParams(), signal=signal)
+            listings = synthetic_listings(symbols, seed, start_ms, flow)
+        else:
+            listings = replay_listings(self.replay, symbols, start_ms)
         #: What goes wrong on purpose; see :mod:`simulation.exchange.misbehaviour`.
         self.faults = Misbehaviour(seed, self._incident)
         self.keyring = Keyring(api_key, api_secret, lambda: wall_ms() + self.faults.skew_ms)
@@ -110,7 +115,7 @@ class LocalExchange:
             listings,
             MisbehavingDesk(self.faults, listings=listings, equity=equity, maker_fee=maker_fee, taker_fee=taker_fee),
         )
-        self.clock = Clock(start_ms, speed)
+        self.clock = Clock(self.venue.now_ms, speed)
         self._port, self._ip = port, IpLimiter(ip_limit)
         self._api = RestApi(self.venue, self.keyring, self.faults, self.protection, limits)
         self._public = PublicHub(self.venue, self.faults)
@@ -147,6 +152,11 @@ class LocalExchange:
     def trade_url(self) -> str:
         """Address of the order-entry socket."""
         return f"ws://{_HOST}:{self._port}/v5/trade"
+
+    @property
+    def source(self) -> str:
+        """Where the markets come from, in words."""
+        return f"seed {self.seed}  signal {self.signal:g}" if self.replay is None else f"replay of {self.replay}"
 
     @property
     def now_ms(self) -> int:
@@ -309,12 +319,13 @@ class LocalExchange:
         added: list[ActiveFault] = []
         if request.method == "POST":
             try:
-                added = self._steer(msgspec.json.decode(await request.read(), type=Control))
+                added = self._steer(msgspec.json.decode(await request.read(), type=Steering))
             except (msgspec.DecodeError, ConfigError) as error:
                 return web.json_response({"error": str(error)}, status=400)
         return web.json_response(self.state() | ({"added": [fault.number for fault in added]} if added else {}))
 
-    def _steer(self, control: Control) -> list[ActiveFault]:
+    def _steer(self, control: Steering) -> list[ActiveFault]:
+        steer(control, self.venue, self.clock)
         if control.speed is not None:
             self.set_speed(control.speed)
         if control.clear is True:
@@ -324,7 +335,7 @@ class LocalExchange:
         return [self.faults.add(fault) for fault in control.faults]
 
     async def _schema(self, request: web.Request) -> web.Response:
-        return web.json_response(schema())
+        return web.json_response(control_schema())
 
     async def _page(self, request: web.Request) -> web.Response:
         return web.Response(text=status_page(self.state(), self.venue), content_type="text/html")
@@ -334,6 +345,7 @@ class LocalExchange:
         return {
             "seed": self.seed,
             "signal": self.signal,
+            "replay": None if self.replay is None else str(self.replay),
             "speed": self.clock.speed,
             "market_ms": self.now_ms,
             "slipped_ms": round(self.clock.slipped_ms),
@@ -353,8 +365,8 @@ def run_exchange(
     signal: float = 1.0,
     speed: float = 1.0,
     port: int = 8899,
-    start_ms: int = DEFAULT_START_MS,
-    symbols: Sequence[str] = (SYNTHETIC.symbol,),
+    start_ms: int | None = None,
+    symbols: Sequence[str] | None = None,
     **options: Any,
 ) -> None:
     """Serve a local exchange until SIGINT or SIGTERM; see :class:`LocalExchange` for the parameters.
@@ -375,8 +387,9 @@ def run_exchange(
         )
         async with exchange:
             sys.stdout.write(
-                f"local exchange: {exchange.rest_url}  symbols {', '.join(symbols)}  seed {seed}  signal {signal:g}  "
-                f"speed {speed:g}\nAPI key {exchange.api_key}, secret {exchange.api_secret}; Ctrl-C ends it\n"
+                f"local exchange: {exchange.rest_url}  symbols {', '.join(exchange.venue.listings)}  "
+                f"{exchange.source}  speed {speed:g}\n"
+                f"API key {exchange.api_key}, secret {exchange.api_secret}; Ctrl-C ends it\n"
             )
             sys.stdout.flush()
             ended = asyncio.create_task(stop.wait())

@@ -2,66 +2,26 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
+from simulation.exchange.interest import Funding, OpenInterest
 from simulation.exchange.listing import Listing
-from simulation.exchange.numbers import fixed
+from simulation.exchange.numbers import fixed, money
+from simulation.exchange.rules import FUNDING_CAP
 
-#: Milliseconds of market time between pushes of a ticker. Bybit pushes every 100 ms; nothing here needs that.
-TICKER_MS = 1_000
 _DAY_MIN = 1_440
-#: Bybit's interest of 0.01 % a funding interval, and the clamp around the premium.
-_INTEREST, _CLAMP, _CAP = Decimal("0.0001"), Decimal("0.0005"), Decimal("0.005")
-#: Contracts that the background flow holds among itself, steps.
-_BACKGROUND_OPEN_INTEREST = 5_000_000
 
 
 class Ticker:
-    """Ticker of one listing; `open_interest` is what the users hold, in steps."""
+    """Ticker of one listing."""
 
-    def __init__(self, listing: Listing) -> None:
-        self.listing = listing
-        self.open_interest = 0
+    def __init__(self, listing: Listing, funding: Funding, interest: OpenInterest) -> None:
+        self.listing, self.funding, self.interest = listing, funding, interest
         self._day_minute = -1
         self._day: tuple[int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0)
         self._sent: dict[str, str] = {}
-        self._premium, self._samples = Decimal(0), 0
         self._tick = "ZeroPlusTick"
         self._last = listing.last_ticks
-
-    def sample(self) -> None:
-        """Take a sample of the premium, once a second of market time."""
-        index = self.listing.index_ticks
-        self._premium += Decimal(self.listing.mark_ticks - index) / index
-        self._samples += 1
-
-    @property
-    def funding_rate(self) -> Decimal:
-        """Funding rate that is being built: average premium plus the clamped interest.
-
-        References
-        ----------
-        https://www.bybit.com/en/help-center/article/Introduction-to-Funding-Rate
-        """
-        premium = self._premium / self._samples if self._samples else Decimal(0)
-        rate = premium + min(max(_INTEREST - premium, -_CLAMP), _CLAMP)
-        return min(max(rate, -_CAP), _CAP).quantize(Decimal("0.00000001"))
-
-    def settle(self) -> Decimal:
-        """The rate that is due now; the next one starts to be built."""
-        rate = self.funding_rate
-        self._premium, self._samples = Decimal(0), 0
-        return rate
-
-    @property
-    def interval_ms(self) -> int:
-        """Milliseconds between funding payments."""
-        return self.listing.instrument.funding_interval_min * 60_000
-
-    def next_funding_ms(self) -> int:
-        """When funding is paid next."""
-        return (self.listing.market.now_ms // self.interval_ms + 1) * self.interval_ms
 
     def fields(self) -> dict[str, str]:
         """All fields of a linear perpetual, in Bybit's order."""
@@ -74,7 +34,7 @@ class Ticker:
         elif not self._tick.startswith("Zero"):
             self._tick = "Zero" + self._tick
         self._last = last
-        single = _BACKGROUND_OPEN_INTEREST + self.open_interest
+        single = self.interest.steps
         change = (last - day_open) / day_open
         fields = {
             "symbol": listing.symbol,
@@ -92,11 +52,11 @@ class Ticker:
             "turnover24h": listing.numbers.rounded(turnover, 4),
             "volume24h": fixed(listing.instrument.quantity(volume), 4),
             "fundingIntervalHour": str(listing.instrument.funding_interval_min // 60),
-            "fundingCap": str(_CAP),
+            "fundingCap": str(FUNDING_CAP),
             "singleOpenInterest": size(single),
             "singleOpenInterestValue": listing.numbers.rounded(single * mark, 2),
-            "nextFundingTime": str(self.next_funding_ms()),
-            "fundingRate": format(self.funding_rate.normalize(), "f"),
+            "nextFundingTime": str(self.funding.next_ms),
+            "fundingRate": money(self.funding.rate),
         }
         for side, name in ((0, "bid1"), (1, "ask1")):
             prices, sizes = listing.market.top(side, 1)
@@ -111,15 +71,15 @@ class Ticker:
         empty = ("predictedDeliveryPrice", "basisRate", "basisRateYear", "deliveryFeeRate", "basis")
         return fields | dict.fromkeys(empty, "") | {"deliveryTime": "0"}
 
+    def forget(self) -> None:
+        """Nobody is left: the next subscription starts afresh."""
+        self._sent = {}
+
     def snapshot(self) -> dict[str, Any]:
         """The first message of a subscription: what the topic has published so far, which the next delta continues."""
         if not self._sent:
             self._sent = self.fields()
         return self._message("snapshot", self._sent)
-
-    def forget(self) -> None:
-        """Nobody is left: the next subscription starts afresh."""
-        self._sent = {}
 
     def delta(self) -> dict[str, Any] | None:
         """What has changed since the last message; ``None`` where nothing has."""

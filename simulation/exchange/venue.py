@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from market.errors import ConfigError
 from simulation._lob_flow import FULL, REACHED
+from simulation.exchange.board import GRID_MS, Board
 from simulation.exchange.desk import Desk
 from simulation.exchange.listing import Flush, Listing
-from simulation.exchange.ticker import TICKER_MS, Ticker
+from simulation.flow_params import Break
+from simulation.replay import ReplayMarket
+from simulation.synthetic import SyntheticMarket
+
+#: Milliseconds of market time between the looks at positions, funding and open interest.
+SECOND_MS = 1_000
 
 
 class Audience(Protocol):
@@ -17,10 +24,10 @@ class Audience(Protocol):
         """Take a batch of frames."""
 
     def publish_ticker(self, symbol: str, message: dict[str, Any]) -> None:
-        """Take a ticker's delta."""
+        """Take a message of one of the board's topics: tickers, candles, liquidations, price limits."""
 
     def wants_ticker(self, symbol: str) -> bool:
-        """Whether anybody listens to a ticker."""
+        """Whether anybody listens to one of them."""
 
 
 class Venue:
@@ -37,7 +44,7 @@ class Venue:
     def __init__(self, listings: dict[str, Listing], desk: Desk) -> None:
         self.listings = listings
         self.desk = desk
-        self.tickers = {symbol: Ticker(listing) for symbol, listing in listings.items()}
+        self.boards = {symbol: Board(listing) for symbol, listing in listings.items()}
         self.audience: Audience | None = None
 
     @property
@@ -46,13 +53,22 @@ class Venue:
         return min(listing.market.now_ms for listing in self.listings.values())
 
     def step(self, target_ms: int) -> None:
-        """Advance by at most a second of market time, to the next full second or the target."""
+        """Advance to the next point of the grid or the target: a second, or less while somebody listens to the boards.
+
+        Whoever listens changes when things are told, never what happens.
+        """
         now = self.now_ms
-        until = min(target_ms, now - now % TICKER_MS + TICKER_MS)
+        grid = GRID_MS if any(board.watched for board in self.boards.values()) else SECOND_MS
+        until = min(target_ms, now - now % grid + grid)
         for listing in self.listings.values():
             self._run(listing, until)
-            if until % TICKER_MS == 0:
-                self._second(listing)
+            self.flush(listing)
+            board = self.boards[listing.symbol]
+            if until % SECOND_MS == 0:
+                self._second(listing, board)
+            if until % GRID_MS == 0 and self.audience is not None:
+                for message in board.tick():
+                    self.audience.publish_ticker(listing.symbol, message)
             self.flush(listing)
 
     def _run(self, listing: Listing, until_ms: int) -> None:
@@ -61,21 +77,59 @@ class Venue:
                 self.flush(listing)
             self.desk.settle(listing)
 
-    def _second(self, listing: Listing) -> None:
-        ticker = self.tickers[listing.symbol]
-        ticker.sample()
-        ticker.open_interest = self.desk.open_interest(listing)
-        if listing.market.now_ms % ticker.interval_ms == 0:
-            self.desk.fund(listing, ticker.settle())
+    def _second(self, listing: Listing, board: Board) -> None:
+        board.second(self.desk.open_interest(listing))
+        if listing.market.now_ms % board.funding.interval_ms == 0:
+            self.desk.fund(listing, board.funding.settle())
         self.desk.patrol(listing)
-        if self.audience is not None and self.audience.wants_ticker(listing.symbol):
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    def seek(self, market_ms: int) -> None:
+        """Go to another time of a replay, before or after the present one; all books begin anew.
+
+        Raises
+        ------
+        ConfigError
+            The markets are synthetic, or a recording does not reach that time; nothing has changed.
+        """
+        markets = [listing.market for listing in self.listings.values()]
+        replays = [market for market in markets if isinstance(market, ReplayMarket)]
+        if len(replays) < len(markets):
+            raise ConfigError("a synthetic market cannot go back or skip time", advice="Seek in a replay")
+        first, last = min(one.first_ms for one in replays) - 1, max(one.last_ms for one in replays)
+        if not first <= market_ms <= last:
+            raise ConfigError(
+                f"the recording does not reach {market_ms}", advice=f"Choose a UTC time from {first} to {last} ms"
+            )
+        for listing in self.listings.values():
             self.flush(listing)
-            message = ticker.delta()
-            if message is not None:
-                self.audience.publish_ticker(listing.symbol, message)
+            self.boards[listing.symbol].forget(market_ms)
+        for market in replays:
+            market.seek(market_ms)
+        for listing in self.listings.values():
+            self.flush(listing)
+
+    def break_regime(self, change: Break, symbol: str | None = None) -> None:
+        """Change the regime of one synthetic market, or of all, at a time to come.
+
+        Raises
+        ------
+        ConfigError
+            The time has passed, the symbol is not listed, or the market is a replay.
+        """
+        if symbol is not None and symbol not in self.listings:
+            raise ConfigError(f"{symbol} is not listed here", advice=f"Take one of {', '.join(self.listings)}")
+        markets = [one.market for name, one in self.listings.items() if symbol in (None, name)]
+        synthetic = [market for market in markets if isinstance(market, SyntheticMarket)]
+        if len(synthetic) < len(markets) or change.at_ms < self.now_ms:
+            raise ConfigError("that regime cannot break", advice="Use a synthetic market and a time to come")
+        for market in synthetic:
+            market.break_regime(change)
 
     def flush(self, listing: Listing) -> None:
         """Hand out what the market has produced so far."""
+        self.boards[listing.symbol].hear()
         flush = listing.collect()
         if flush is not None and self.audience is not None:
             self.audience.publish(listing, flush)

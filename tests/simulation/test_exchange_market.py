@@ -76,7 +76,7 @@ async def test_market_data_through_pybit() -> None:
         klines = (await place.call("get_kline", symbol=SYMBOL, interval=1))["list"]
         assert [int(row[0]) for row in klines] == [DEFAULT_START_MS + minute * 60_000 for minute in (2, 1, 0)]
         assert sum(float(row[5]) for row in klines) == pytest.approx(sum(float(trade["size"]) for trade in trades))
-        assert klines[0][4] == trades[0]["price"]
+        assert float(klines[0][4]) == float(trades[0]["price"])
         (merged,) = (await place.call("get_kline", symbol=SYMBOL, interval="5"))["list"]
         assert merged[1] == klines[-1][1]
         assert float(merged[2]) == max(float(row[2]) for row in klines)
@@ -93,9 +93,13 @@ async def test_refusals_of_market_data() -> None:
         with pytest.raises(InvalidRequestError, match="interval"):
             await place.call("get_kline", symbol=SYMBOL, interval=7)
         with pytest.raises(InvalidRequestError, match="category"):
-            await asyncio.to_thread(place.client.get_tickers, category="spot")
+            await asyncio.to_thread(place.client.get_tickers, category="stock")
+        with pytest.raises(InvalidRequestError, match="intervalTime"):
+            await place.call("get_open_interest", symbol=SYMBOL, intervalTime="7min")
+        with pytest.raises(InvalidRequestError, match="endTime"):
+            await place.call("get_funding_rate_history", symbol=SYMBOL, startTime=1)
         with pytest.raises(FailedRequestError):
-            await place.call("get_open_interest", symbol=SYMBOL, intervalTime="5min")
+            await place.call("get_insurance")
 
 
 async def test_stream_keeps_a_book_that_equals_the_exchange_s() -> None:
@@ -241,7 +245,7 @@ async def test_clock_runs_at_its_speed_and_changes_it() -> None:
         assert state["speed"] == 0
         await asyncio.sleep(0.05)
         assert place.exchange.now_ms - state["market_ms"] <= 1_000
-        for wrong in ({"speed": -1}, {"speed": "fast"}, {"pace": 1}, {}, [1]):
+        for wrong in ({"speed": -1}, {"speed": "fast"}, {"pace": 1}, [1]):
             async with place.session.post(control, json=wrong) as answer:
                 assert answer.status == 400
         async with place.session.get(place.exchange.rest_url + "/") as answer:
