@@ -1,17 +1,21 @@
-"""The desk while orders misbehave, and the incidents that befall positions."""
+"""The desk while orders misbehave, and the incidents that befall the account."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from market.errors import ConfigError
 from simulation.exchange.desk import Desk
 from simulation.exchange.listing import Listing
-from simulation.exchange.misbehaviour import Fault, Misbehaviour, share_of
+from simulation.exchange.misbehaviour import ActiveFault, Fault, Misbehaviour, share_of
 from simulation.exchange.order_requests import new_orders
-from simulation.exchange.orders import Order, Refusal
+from simulation.exchange.orders import Order, Refusal, Stops
+from simulation.exchange.positions import Position
+from simulation.exchange.stops import StopKeeper
 from simulation.exchange.venue import Venue
 
 #: Orders that requests have made, unlike those of the exchange itself.
@@ -32,6 +36,7 @@ class MisbehavingDesk(Desk):
     def __init__(self, faults: Misbehaviour, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._faults = faults
+        self.stops = MisbehavingStops(self, faults)
 
     def _meets(self, order: Order, *kinds: str) -> Fault | None:
         if order.create_type not in _OF_USERS:
@@ -48,6 +53,7 @@ class MisbehavingDesk(Desk):
         if order.tif == "PostOnly" and not order.trigger and self._meets(order, "cancel-post-only"):
             self._accept_only(order)
             self.finish(order, "Cancelled", "UNKNOWN", "EC_PostOnlyWillTakeLiquidity")
+            self.flush()
             return
         super().place(order)
 
@@ -56,11 +62,13 @@ class MisbehavingDesk(Desk):
         self.orders[order.number] = order
         if order.link_id:
             self.link_ids.add(order.link_id)
+        self.changed(self.position_of(order))
         self.tell_order(order)
 
     def _reject(self, order: Order) -> None:
         if order.open:
             self.finish(order, "Rejected", "UNKNOWN", "EC_Others")
+        self.flush()
 
     def cancel(self, order: Order, cancel_type: str = "CancelByUser", *, reason: str = "EC_PerCancelRequest") -> None:
         """Take an order off the book; part of it may trade before."""
@@ -78,6 +86,74 @@ class MisbehavingDesk(Desk):
             self.settle(order.listing)
             if left == chunk:
                 return
+
+
+class MisbehavingStops(StopKeeper):
+    """Stops that may be refused, moved or forgotten. Scopes: ``trading-stop`` for requests, ``attached`` for fills."""
+
+    def __init__(self, desk: Desk, faults: Misbehaviour) -> None:
+        super().__init__(desk)
+        self._owner, self._faults = desk, faults
+        self._attaching = False
+
+    def _meets(self, position: Position, stops: Stops) -> ActiveFault | None:
+        if not (stops.profit or stops.loss):
+            return None
+        scope = ("attached" if self._attaching else "trading-stop",)
+        return self._faults.strike(scope, position.listing.symbol, "stop-reject", "stop-adjust", "stop-drop")
+
+    def attach(self, order: Order, position: Position, size: int) -> None:
+        """Give the position the stops of an order, or not."""
+        self._attaching = True
+        try:
+            super().attach(order, position, size)
+        finally:
+            self._attaching = False
+
+    def set_full(
+        self, position: Position, stops: Stops, cancel_type: str = "CancelByUser", *, parent: str = ""
+    ) -> None:
+        """Make the whole position's stops what is given, or not."""
+        fault = self._meets(position, stops)
+        if fault is None:
+            super().set_full(position, stops, cancel_type, parent=parent)
+        elif fault.fault.kind == "stop-adjust":
+            super().set_full(position, _moved(stops, position, fault.fault.ticks), cancel_type, parent=parent)
+        elif fault.fault.kind == "stop-reject":
+            self._refuse(position, stops, fault.fault, parent)
+
+    def add_partial(self, position: Position, stops: Stops, size: int, *, parent: str = "") -> tuple[int, int]:
+        """Add stops for a part of the position, or not."""
+        fault = self._meets(position, stops)
+        if fault is None:
+            return super().add_partial(position, stops, size, parent=parent)
+        if fault.fault.kind == "stop-adjust":
+            return super().add_partial(position, _moved(stops, position, fault.fault.ticks), size, parent=parent)
+        if fault.fault.kind == "stop-reject":
+            self._refuse(position, stops, fault.fault, parent)
+        return 0, 0
+
+    def _refuse(self, position: Position, stops: Stops, fault: Fault, parent: str) -> None:
+        """Refuse the request, or tell of attached stops that were rejected."""
+        if not self._attaching:
+            raise Refusal(fault.code, fault.message or "Server error.")
+        for kind, trigger, by in (
+            ("TakeProfit", stops.profit, stops.profit_by),
+            ("StopLoss", stops.loss, stops.loss_by),
+        ):
+            if trigger:
+                order = self._new(position, kind, trigger, by, abs(position.steps), parent=parent)
+                self._owner.finish(order, "Rejected", "UNKNOWN", "EC_Others")
+
+
+def _moved(stops: Stops, position: Position, ticks: int) -> Stops:
+    """Stops that are further away from the market."""
+    away = ticks * position.sign
+    return replace(
+        stops,
+        profit=stops.profit + away if stops.profit else 0,
+        loss=stops.loss - away if stops.loss else 0,
+    )
 
 
 class Incidents:
@@ -100,12 +176,15 @@ class Incidents:
         ConfigError
             The contract is not listed, nothing is held in it, or its rules do not allow the order.
         """
-        listing = self._listing(fault)
+        listing, desk = self._listing(fault), self._venue.desk
         match fault.kind:
             case "funding":
-                self._venue.desk.fund(listing, Decimal(fault.rate))
-            case "adl" | "liquidate":
-                self._close(listing, fault)
+                desk.fund(listing, Decimal(fault.rate))
+            case "adl":
+                desk.adl(listing.symbol, fault.position, share_of(fault, self._held(listing, fault)))
+            case "liquidate":
+                self._held(listing, fault)
+                desk.liquidate(listing.symbol, fault.position)
             case _:
                 self._trade(listing, fault)
         self._venue.flush(listing)
@@ -116,31 +195,26 @@ class Incidents:
             raise ConfigError(f"{symbol} is not listed here", advice="GET /control lists the symbols")
         return self._venue.listings[symbol]
 
-    def _close(self, listing: Listing, fault: Fault) -> None:
-        desk = self._venue.desk
-        held = [position for position in desk.positions[listing.symbol].active if position.steps]
-        held = [position for position in held if fault.position in (0, position.idx)]
-        if not held:
+    def _held(self, listing: Listing, fault: Fault) -> int:
+        steps = abs(self._venue.desk.positions[listing.symbol].at(fault.position).steps)
+        if steps == 0:
             raise ConfigError(f"nothing is held in {listing.symbol}", advice="Open a position first")
-        for position in held:
-            if fault.kind == "adl":
-                desk.adl(listing.symbol, position.idx, share_of(fault, abs(position.steps)))
-            else:
-                desk.liquidate(listing.symbol, position.idx)
+        return steps
 
     def _trade(self, listing: Listing, fault: Fault) -> None:
-        params: dict[str, Any] = {"category": "linear", "symbol": listing.symbol, "side": fault.side, "qty": fault.qty}
-        params |= {"positionIdx": fault.position, "orderType": "Market"}
+        params: dict[str, Any] = {"category": "linear", "symbol": listing.symbol, "side": fault.side}
+        params |= {"positionIdx": fault.position, "orderType": "Market", "qty": fault.qty}
         if fault.kind == "manual-order":
             params |= {"orderType": "Limit", "price": fault.price}
         try:
-            for order in new_orders(params, self._venue.desk, self._venue.listings):
-                self._venue.desk.place(order)
+            orders = new_orders(params, self._venue.desk, self._venue.listings)
         except Refusal as refusal:
             raise ConfigError(f"the exchange refuses ({refusal.message})", advice="Change the order") from refusal
+        for order in orders:
+            self._venue.desk.place(order)
 
 
-def _later(seconds: float, act: Any) -> None:
+def _later(seconds: float, act: Callable[[], None]) -> None:
     if seconds <= 0:
         act()
     else:

@@ -62,8 +62,6 @@ class Keyring:
 
     Attributes
     ----------
-    read_only
-        Whether the key may only look.
     expired
         Whether the key is too old to be used.
     """
@@ -71,20 +69,19 @@ class Keyring:
     def __init__(self, key: str, secret: str, wall: Callable[[], int] = wall_ms) -> None:
         self.key, self.wall = key, wall
         self._secret = secret.encode()
-        self.read_only = self.expired = False
+        self.expired = False
 
     def sign(self, text: str) -> str:
         """The signature of a text."""
         return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()
 
-    def check_request(self, headers: Mapping[str, str], payloads: tuple[str, ...], *, writes: bool = False) -> None:
+    def check_request(self, headers: Mapping[str, str], payloads: tuple[str, ...]) -> None:
         """Check a signed REST request; its payload may be given in several spellings (query strings).
 
         Raises
         ------
         Refusal
-            10003 unknown key, 33004 expired key, 10002 outside the time window, 10004 wrong signature, 10005 a key
-            that may only look.
+            10003 unknown key, 33004 expired key, 10002 outside the time window, 10004 wrong signature.
         """
         key, sign = headers.get("X-BAPI-API-KEY", ""), headers.get("X-BAPI-SIGN", "")
         self._check_key(key)
@@ -92,24 +89,12 @@ class Keyring:
         origins = [stamp + key + window + payload for payload in payloads]
         if not any(hmac.compare_digest(self.sign(origin), sign) for origin in origins):
             raise Refusal(10004, f"error sign! origin_string[{origins[0]}]")
-        self.check_writes(writes=writes)
 
     def _check_key(self, key: str) -> None:
         if key != self.key:
             raise Refusal(10003, "API key is invalid.")
         if self.expired:
             raise Refusal(33004, "Your api key has expired.")
-
-    def check_writes(self, *, writes: bool = True) -> None:
-        """Refuse changes by a key that may only look.
-
-        Raises
-        ------
-        Refusal
-            10005.
-        """
-        if writes and self.read_only:
-            raise Refusal(10005, "Permission denied, please check your API key permissions.")
 
     def check_time(self, headers: Mapping[str, str]) -> tuple[str, str]:
         """The timestamp and the window of a request, checked.

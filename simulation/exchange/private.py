@@ -55,6 +55,8 @@ class DisconnectionProtection:
     ----------
     window
         Seconds of the wall clock; Bybit's default.
+    enabled
+        Whether the account has it; Bybit grants it to institutions only.
     """
 
     def __init__(self, cancel: Callable[[], None]) -> None:
@@ -79,6 +81,10 @@ class DisconnectionProtection:
         """``GET /v5/account/query-dcp-info``."""
         row = {"product": "DERIVATIVES", "dcpStatus": "ON", "timeWindow": str(self.window)}
         return {"dcpInfos": [row] if self.enabled else []}
+
+    def row(self) -> dict[str, Any]:
+        """What the account's info tells of it."""
+        return {"dcpStatus": "ON" if self.enabled else "OFF", "timeWindow": self.window}
 
     def left(self) -> None:
         """The last protected connection has gone."""

@@ -75,7 +75,7 @@ class RestApi:
             **MarketRoutes(venue).routes,
             **OrderRoutes(venue).routes,
             **PositionRoutes(venue).routes,
-            **AccountRoutes(venue, keyring).routes,
+            **_with_protection(AccountRoutes(venue, keyring).routes, protection),
             **other_routes(),
             "/v5/market/time": Route("GET", self._time, public=True),
             "/v5/system/status": Route("GET", self._status, public=True, message=""),
@@ -120,7 +120,7 @@ class RestApi:
             if not route.public:
                 if "X-BAPI-API-KEY" not in headers:
                     return 401, b"", {}
-                self._keyring.check_request(headers, spellings, writes=method == "POST")
+                self._keyring.check_request(headers, spellings)
             params = query if method == "GET" else _body(spellings[0])
         except Refusal as refusal:
             return self._answer(Reply({}, {}), refusal)
@@ -201,6 +201,13 @@ class RestApi:
             "time": self._keyring.wall(),
         }
         return status, msgspec.json.encode(body), headers or {}
+
+
+def _with_protection(routes: dict[str, Route], protection: DisconnectionProtection) -> dict[str, Route]:
+    """Let the account's info tell of the disconnection protection."""
+    path = "/v5/account/info"
+    inner = routes[path]
+    return routes | {path: inner._replace(handle=lambda params: inner.handle(params) | protection.row())}
 
 
 def _body(text: str) -> dict[str, Any]:

@@ -156,7 +156,6 @@ class TradeHub:
         if not isinstance(args, list) or len(args) != 1 or not params:
             raise Refusal(10001, "Params Error: args supports one item only")
         self._keyring.check_time(header)
-        self._keyring.check_writes()
         if params.get("category") != "linear":
             raise Refusal(10404, "category is not correct or not supported")
 

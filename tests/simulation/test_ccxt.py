@@ -87,6 +87,6 @@ async def test_errors_are_those_that_ccxt_knows(place: Floor, call: Callable[...
     async with place.exchange.misbehave(clock_skew={"ms": 30_000.0}):
         with pytest.raises(ccxt.InvalidNonce):
             await call("fetch_balance")
-    place.exchange.keyring.read_only = True
+    place.desk.key_info.read_only = True
     with pytest.raises(ccxt.PermissionDenied):
         await call("create_order", PAIR, "limit", "buy", 0.1, float(place.price(0, 20)))

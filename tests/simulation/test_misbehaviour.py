@@ -283,6 +283,75 @@ async def test_funding_on_demand_is_an_execution_row() -> None:
         assert place.desk.wallet.balance == before - Decimal(row["execFee"]) > before
 
 
+@pytest.mark.parametrize(("share", "left"), [(0.25, "0.600"), (1.0, "0.000")])
+async def test_auto_deleveraging_takes_a_share_of_the_position(share: float, left: str) -> None:
+    async with floor() as place:
+        with pytest.raises(ConfigError, match="nothing is held"):
+            place.exchange.faults.add(Fault("adl"))
+        await place.order("Buy", "0.8", stopLoss=place.price(0, 60))
+        await place.order("Buy", "0.1", place.price(0, 30), orderLinkId="rests")
+        place.exchange.faults.add(Fault("adl", share=share))
+        (row, *_) = (await place.call("get_executions", symbol=SYMBOL))["list"]
+        assert (row["execType"], row["createType"], row["orderLinkId"]) == ("AdlTrade", "CreateByAdl_PassThrough", "")
+        assert (await place.position())["size"] == left
+        (rests,) = (await place.call("get_open_orders", symbol=SYMBOL, orderLinkId="rests"))["list"]
+        assert (rests["orderStatus"], rests["cancelType"]) == ("Cancelled", "CancelAllBeforeAdl")
+
+
+async def test_forced_liquidation_takes_everything() -> None:
+    async with floor() as place:
+        await place.order("Sell", "0.5", stopLoss=place.price(1, 60))
+        place.exchange.faults.add(Fault("liquidate"))
+        executions = (await place.call("get_executions", symbol=SYMBOL))["list"]
+        assert (executions[0]["execType"], executions[0]["orderLinkId"]) == ("BustTrade", "")
+        assert (await place.position())["size"] == "0.000"
+        assert (await place.call("get_open_orders", symbol=SYMBOL))["list"] == []
+
+
+# -- stops -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.failure(8)
+async def test_attached_stops_are_rejected_dropped_or_moved() -> None:
+    async with floor() as place:
+
+        async def enter(**words: Any) -> tuple[str, str, list[str]]:
+            async with place.exchange.misbehave(**words):
+                await place.order("Buy", "0.1", stopLoss=place.price(0, 60), takeProfit=place.price(1, 60))
+            stop = (await place.position())["stopLoss"]
+            orders = (await place.call("get_open_orders", symbol=SYMBOL))["list"]
+            closed = (await place.call("get_open_orders", symbol=SYMBOL, openOnly=1))["list"]
+            states = sorted({row["orderStatus"] for row in closed if row["stopOrderType"]})
+            await place.order("Sell", "0.1", reduceOnly=True)
+            return stop, orders[0]["triggerPrice"] if orders else "", states
+
+        assert await enter(stop_drop={"on": "attached"}) == ("", "", [])
+        assert await enter(stop_reject={"on": "attached"}) == ("", "", ["Rejected"])
+        best = place.listing.best_bid
+        assert best is not None
+        stop, trigger, _ = await enter(stop_adjust={"ticks": 7})
+        assert stop == place.listing.numbers.price(best - 67)
+        assert trigger in (stop, place.listing.numbers.price(best + 1 + 67))
+        assert (await enter(stop_drop={"on": "trading-stop"}))[0]
+
+
+@pytest.mark.failure(8)
+async def test_stops_by_request_are_refused_dropped_or_moved() -> None:
+    async with floor() as place:
+        await place.order("Buy", "0.1")
+        move = {"category": "linear", "symbol": SYMBOL, "tpslMode": "Full", "positionIdx": 0}
+        wanted = place.price(0, 60)
+        async with place.exchange.misbehave(stop_reject={"code": 10001}):
+            assert await code(place, "set_trading_stop", stopLoss=wanted, **move) == 10001
+        assert (await place.position())["stopLoss"] == ""
+        async with place.exchange.misbehave(stop_drop=1):
+            assert await code(place, "set_trading_stop", stopLoss=wanted, **move) == 0
+        assert (await place.position())["stopLoss"] == ""
+        async with place.exchange.misbehave(stop_adjust={"ticks": 3}):
+            assert await code(place, "set_trading_stop", stopLoss=wanted, **move) == 0
+        assert (await place.position())["stopLoss"] == place.price(0, 63)
+
+
 # -- control -----------------------------------------------------------------------------------------------------------
 
 

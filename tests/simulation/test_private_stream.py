@@ -147,7 +147,7 @@ async def test_too_many_requests_of_an_address_shut_it_out() -> None:
 
 async def test_the_key_may_only_look_or_be_too_old() -> None:
     async with floor() as place:
-        place.exchange.keyring.read_only = True
+        place.desk.key_info.read_only = True
         with pytest.raises(InvalidRequestError) as caught:
             await place.order("Buy", "0.1", place.price(0, 5))
         assert caught.value.status_code == 10005

@@ -101,7 +101,7 @@ async def test_what_is_wrong_is_told() -> None:
         assert await code(request("order.create", buy(place), reqId="twice")) == 20006
         await client.socket.send_str("{no json")
         assert (await client.get())["retCode"] == 10001
-        place.exchange.keyring.read_only = True
+        place.desk.key_info.read_only = True
         assert await code(request("order.create", buy(place))) == 10005
         assert len(place.desk.open_orders()) == 1
 
