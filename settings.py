@@ -209,6 +209,13 @@ class Executor(Section):
     protection_timeout_ms: int = Field(
         5_000, gt=0, description="a fill without a confirmed stop is flattened after this"
     )
+    protection_retry_ms: int = Field(
+        1_000, gt=0, description="pause between attempts to set a stop that is not confirmed"
+    )
+    max_reprices: int = Field(
+        0, ge=0, le=20, description="how often a post-only entry that would have taken is sent again; backtests do not"
+    )
+    request_timeout_s: float = Field(5.0, gt=0, le=60, description="how long a signed request may take")
 
 
 class Risk(Section):

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 @timeframe_option
 @click.option("--live", is_flag=True, help="Trade with real money. [default: dry-run]")
 @click.option(
+    "--accept-failed-gate",
+    type=click.IntRange(min=1),
+    metavar="VERSION",
+    help="Trade this council version live although its gate did not pass.",
+)
+@click.option(
     "--feed",
     type=click.Choice(["auto", "venue", "lake"]),
     default="auto",

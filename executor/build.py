@@ -16,11 +16,11 @@ from council.voting import Council
 from executor.clock import VenueClock
 from executor.core import Core
 from executor.events import encode
-from executor.gateway import DryRunGateway
+from executor.gateway import DryRunGateway, Gateway
 from executor.health import Drift
 from executor.journal import Journal
 from executor.registry_watch import CouncilStore, RegistryWatch, Wanted
-from executor.session import Echo, Session
+from executor.session import Admission, Echo, Session, admit_all
 from executor.state import CoreConfig, CoreState, CouncilRef, Counts
 from executor.view import MarketView
 from features import FEATURES, spec_hash
@@ -62,15 +62,23 @@ class Parts:
     events: Iterator[EventBatch] | None
 
 
-def choose_feed(settings: Settings, symbol: str, feed: str, echo: Echo) -> FeedChoice:
+def choose_feed(settings: Settings, symbol: str, feed: str, echo: Echo, *, live: bool = False) -> FeedChoice:
     """Ask the venue for the symbol; fall back to the lake if `feed` is ``auto`` and the lake has it.
+
+    Live trading has no such choice: it is the venue's feed or none.
 
     Raises
     ------
+    ExecutorError
+        There is no such feed, or not for live trading.
     VenueUnavailable, UnknownSymbolError
         The venue does not answer, or does not list the symbol, and the lake has nothing.
     """
     lake = Lake(settings.paths.lake)
+    if live:
+        if feed == "lake":
+            raise ExecutorError("live trading cannot replay the lake", advice="Leave out --feed lake, or --live")
+        return FeedChoice("live", fetch_instruments(settings.venue.rest_url, [symbol])[symbol])
     if feed == "lake":
         return FeedChoice("lake", lake.instrument(symbol))
     if feed not in ("auto", "venue"):
@@ -105,6 +113,8 @@ def core_config(settings: Settings, instrument: Instrument) -> CoreConfig:
         cooldown_bars=risk.cooldown_bars,
         protection_timeout_ms=executor.protection_timeout_ms,
         shadow_bars=executor.shadow_bars,
+        protection_retry_ms=executor.protection_retry_ms,
+        max_reprices=executor.max_reprices,
         equity_age_ms=max(900_000, 3 * length_ms),
     )
 
@@ -116,11 +126,18 @@ def council_store(settings: Settings, symbol: str) -> CouncilStore:
     return CouncilStore(settings.paths.executor / "councils", Wanted(symbol, timeframe, levels, spec))
 
 
-def build(settings: Settings, choice: FeedChoice, folder: Path, echo: Echo) -> Parts:
+def build(settings: Settings, choice: FeedChoice, folder: Path, echo: Echo, admit: Admission = admit_all) -> Parts:
     """Make the parts and begin a session in the journal.
+
+    Parameters
+    ----------
+    admit
+        Says why a council may not trade; empty if it may.
 
     Raises
     ------
+    ExecutorError
+        The council in Production may not trade.
     RegistryError
         There is no council in Production, or it cannot be used; or the registry is down and none is at hand.
     JournalError
@@ -130,23 +147,22 @@ def build(settings: Settings, choice: FeedChoice, folder: Path, echo: Echo) -> P
     registry = Registry(settings.registry_uri, settings.paths.mlruns / "artifacts")
     store = council_store(settings, symbol)
     watch = RegistryWatch(registry, settings.model_name(symbol, settings.executor.timeframe), store)
-    journal = Journal(folder)
+    journal = Journal(folder, durable=choice.mode == "live")
     try:
         if journal.recovered:
             echo(f"critical: {journal.recovered}")
         # A replay of the lake is a market of its own: it starts afresh every time.
-        saved = journal.saved if choice.mode == "dry-run" else None
+        saved = journal.saved if choice.mode != "lake" else None
         state = _state(saved.core if saved else None, store)
         config = core_config(settings, instrument)
         core = Core(config, store, state)
         first = _first_council(watch, state, store, echo)
-        model = FillModel(
-            settings.costs.order_latency_ms, float(settings.costs.maker_fee), float(settings.costs.taker_fee)
-        )
+        _admitted(first or state.council, admit)
+        clock = VenueClock(settings.venue.speed, settings.market.idle_seconds)
         account = bytes(saved.gateway) if saved else None
-        gateway = DryRunGateway(instrument, model, settings.executor.start_equity, account)
+        gateway = _gateway(settings, choice, clock, account)
         view = MarketView(instrument, config.timeframe_ms, settings.market.ob_levels, settings.market.stall_ms)
-        if choice.mode == "dry-run":
+        if choice.mode != "lake":
             warm_up(view, Lake(settings.paths.lake), echo)
         number = journal.begin(symbol, choice.mode, encode(config), state.dump(), _version())
         session = Session(
@@ -154,8 +170,9 @@ def build(settings: Settings, choice: FeedChoice, folder: Path, echo: Echo) -> P
             journal=journal,
             gateway=gateway,
             view=view,
-            clock=VenueClock(settings.venue.speed, settings.market.idle_seconds),
+            clock=clock,
             echo=echo,
+            admit=admit,
             drift=lambda content: _drift(store, content, view),
         )
         if first is not None:
@@ -170,10 +187,43 @@ def build(settings: Settings, choice: FeedChoice, folder: Path, echo: Echo) -> P
     return Parts(choice.mode, number, session, journal, watch, events)
 
 
+def _gateway(settings: Settings, choice: FeedChoice, clock: VenueClock, saved: bytes | None) -> Gateway:
+    if choice.mode == "live":
+        # What dry-run never needs: threads and sockets.
+        from executor.account import live_gateway
+
+        return live_gateway(settings, choice.instrument, lambda: clock.event_ms, saved)
+    costs = settings.costs
+    model = FillModel(costs.order_latency_ms, float(costs.maker_fee), float(costs.taker_fee))
+    return DryRunGateway(choice.instrument, model, settings.executor.start_equity, saved)
+
+
+def _admitted(council: CouncilRef | None, admit: Admission) -> None:
+    """Refuse to start with a council that may not trade."""
+    why = admit(council) if council is not None else ""
+    if why and council is not None:
+        raise ExecutorError(
+            why, advice=f"Promote another version, or say --accept-failed-gate {council.version} if you mean it"
+        )
+
+
+def gate_guard(accepted: int | None) -> Admission:
+    """For live trading: a council trades if its gate passed, or if a person named its version."""
+
+    def admit(council: CouncilRef) -> str:
+        if council.gate_passed or council.version == accepted:
+            return ""
+        verdict = "did not pass its gate" if council.gate_passed is False else "carries no verdict of a gate"
+        return f"council version {council.version} {verdict}: it is not traded live"
+
+    return admit
+
+
 def _state(saved: bytes | None, store: CouncilStore) -> CoreState:
     """Where to go on from: positions, timers and latches stay, what belonged to the session before does not."""
     state = CoreState() if saved is None else CoreState.load(bytes(saved))
     state.counts, state.stopping, state.pending, state.shadow_left = Counts(), False, None, 0
+    state.venue = ""
     if state.council is not None:
         try:
             store(state.council.content_hash)

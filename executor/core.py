@@ -110,7 +110,7 @@ class Core:
             case OrderState():
                 return desk.answered(event)
             case Filled():
-                return desk.filled(event)
+                return desk.ledger.filled(event)
             case Protected():
                 return desk.guard.protected(event)
             case ProtectionRejected():
@@ -118,7 +118,7 @@ class Core:
             case VenueState():
                 return self._venue(event)
             case Funding():
-                return desk.funding(event)
+                return desk.ledger.funding(event)
             case EquityRead():
                 return risk.on_equity(state.risk, self.config, event, state.now_ms)
             case PositionRead():

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from executor.build import Parts, build, choose_feed
+from executor.account import account_lock, require_account, venue_client
+from executor.build import Parts, build, choose_feed, gate_guard
 from executor.lock import Lock
-from executor.session import Echo, Session
+from executor.session import Echo, Session, admit_all
 from executor.status import folder_of, write_status
 from market.assembler import Assembled
-from market.errors import ExecutorError
 from market.feed import Disconnected, Frame, PublicFeed, liquidation_topics, topics_for
 from market.signals import on_signal
 from settings import Settings
@@ -105,6 +106,7 @@ def run_executor(
     symbol: str,
     *,
     live: bool = False,
+    accept_failed_gate: int | None = None,
     feed: str = "auto",
     max_bars: int | None = None,
     min_closed: int = 0,
@@ -113,7 +115,7 @@ def run_executor(
     summary: Path | None = None,
     echo: Echo = lambda _: None,
 ) -> ExecutorSummary:
-    """Trade the Production council of a symbol until told to stop, in dry-run.
+    """Trade the Production council of a symbol until told to stop; in dry-run unless `live`.
 
     SIGTERM and SIGINT end it in order: an unfilled entry is cancelled, a position keeps its stop and target.
 
@@ -124,7 +126,10 @@ def run_executor(
     symbol
         Contract.
     live
-        Trade with real money; not there yet.
+        Trade with real money, or at the local exchange where the settings' address says so. Needs keys that may not
+        withdraw, and a council that passed its gate.
+    accept_failed_gate
+        Version that may trade live all the same.
     feed
         ``venue``; ``lake`` replays what was recorded; ``auto`` takes the lake when the venue does not list the symbol
         or cannot be reached, and the lake has it.
@@ -137,26 +142,27 @@ def run_executor(
 
     Raises
     ------
-    ExecutorError
-        Live trading was asked for, or the journal cannot be used.
+    ConfigError, ExecutorError
+        Live trading is refused, or the journal cannot be used.
     AlreadyRunningError
-        Another executor holds the symbol.
+        Another executor holds the symbol, or the symbol of this account.
     RegistryError, BundleMismatch
         There is no council in Production, or it is not for these settings.
     VenueError, DataError
         The venue or the lake cannot be used.
     """
-    if live:
-        raise ExecutorError(
-            "live trading is not built yet: this version has the dry-run gateway only",
-            advice="Run it without --live; it trades the live feed through the fill model",
-        )
     limits = Limits(max_bars, min_closed, max_seconds, until)
     say = safe_echo(echo)
-    choice = choose_feed(settings, symbol, feed, say)
+    admit = gate_guard(accept_failed_gate) if live else admit_all
+    if live:
+        _check_account(settings, symbol, say)
+    choice = choose_feed(settings, symbol, feed, say, live=live)
     folder = folder_of(settings, symbol, choice.mode)
-    with Lock(folder / "lock"):
-        parts = build(settings, choice, folder, say)
+    with contextlib.ExitStack() as locks:
+        if live:
+            locks.enter_context(Lock(account_lock(settings, symbol)))
+        locks.enter_context(Lock(folder / "lock"))
+        parts = build(settings, choice, folder, say, admit)
         daemon = _Daemon(settings, parts, limits, folder)
         try:
             asyncio.run(daemon.run())
@@ -170,6 +176,15 @@ def run_executor(
         f"{result.fills} fills, {result.closed} closed, net {result.net_pnl:+.4f} USDT"
     )
     return result
+
+
+def _check_account(settings: Settings, symbol: str, say: Echo) -> None:
+    venue = venue_client(settings)
+    try:
+        for check in require_account(venue, symbol):
+            say(f"{check.name}: {check.text}")
+    finally:
+        venue.close()
 
 
 def safe_echo(echo: Echo) -> Echo:
@@ -203,11 +218,17 @@ class _Daemon:
                     self._settings.executor.registry_poll_s, self._session.council, self._session.tell
                 )
             )
+            venue = asyncio.create_task(self._session.gateway.run())
+            venue.add_done_callback(lambda _: self._ask_to_stop() if _failed(venue) else None)
             try:
                 await (self._from_venue() if self._parts.events is None else self._from_lake())
             finally:
-                watch.cancel()
-                await asyncio.gather(watch, return_exceptions=True)
+                for task in (watch, venue):
+                    task.cancel()
+                await asyncio.gather(watch, venue, return_exceptions=True)
+                self._session.gateway.close()
+            if _failed(venue):
+                venue.result()
 
     def finish(self) -> None:
         """Close the session in the journal; it goes on from there next time."""
@@ -314,6 +335,10 @@ class _Daemon:
             self._stop_by = now + _PATIENCE_S
             session.stop()
         return session.may_end or now >= self._stop_by
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None
 
 
 async def _read(feed: PublicFeed, queue: asyncio.Queue[Frame | Disconnected]) -> None:

@@ -16,9 +16,10 @@ from decimal import Decimal
 from council.plan import PASSIVE, OrderPlan
 from executor import risk
 from executor.actions import Action, Alert, CancelEntry, ClosePosition, PlaceEntry, QueryOrder, TradeClosed
-from executor.events import Filled, Funding, OrderCancelled, OrderRejected, OrderState
+from executor.events import OrderCancelled, OrderRejected, OrderState
 from executor.guard import POST_ONLY_REASON, Guard
-from executor.ids import close_id, entry_id, plan_of
+from executor.ids import close_id, entry_id
+from executor.ledger import Ledger, end_entry, more_may_come
 from executor.state import CoreConfig, CoreState, Trade
 from market.instruments import Instrument
 
@@ -34,6 +35,7 @@ class Desk:
     def __init__(self, config: CoreConfig, rules: Instrument, state: CoreState) -> None:
         self._config, self._rules, self._state = config, rules, state
         self.guard = Guard(config, state)
+        self.ledger = Ledger(state, self.guard)
 
     # --- entry -------------------------------------------------------------------------------------------------------
 
@@ -99,7 +101,7 @@ class Desk:
             return [*self.guard.target_gone(trade, event.link_id, ""), Alert("warning", "target-rejected", text)]
         if event.link_id != trade.link_id or trade.entry == "done":
             return []
-        self._end_entry(trade, f"rejected: {event.code} {event.reason}")
+        end_entry(trade, f"rejected: {event.code} {event.reason}", self._state.now_ms)
         return [Alert("warning", "entry-rejected", f"entry {event.link_id} rejected: {event.code} {event.reason}")]
 
     def cancelled(self, event: OrderCancelled) -> list[Action]:
@@ -114,7 +116,7 @@ class Desk:
             return self.guard.target_gone(trade, event.link_id, event.reason)
         if event.link_id == trade.link_id and trade.entry != "done":
             trade.expected = max(trade.expected, event.filled)
-            self._end_entry(trade, event.reason or "cancelled")
+            end_entry(trade, event.reason or "cancelled", self._state.now_ms)
         return []
 
     def answered(self, event: OrderState) -> list[Action]:
@@ -134,7 +136,7 @@ class Desk:
         if event.status == "absent":
             trade.absences += 1
             if trade.absences >= ABSENCES:
-                self._end_entry(trade, "never arrived")
+                end_entry(trade, "never arrived", self._state.now_ms)
             return []
         trade.absences = 0
         if event.status == "resting":
@@ -144,13 +146,8 @@ class Desk:
                 trade.cancel_sent_ms = self._state.now_ms
                 return [CancelEntry(trade.link_id)]
             return []
-        self._end_entry(trade, event.status)
+        end_entry(trade, event.status, self._state.now_ms)
         return []
-
-    def _end_entry(self, trade: Trade, reason: str) -> None:
-        trade.entry, trade.done_ms = "done", self._state.now_ms
-        if not trade.filled:
-            trade.exit_reason = reason
 
     def _forget_close(self, trade: Trade) -> None:
         # The time of sending stays: the next attempt waits its turn, so a refusal cannot become a loop.
@@ -181,101 +178,6 @@ class Desk:
             return False
         return not risk.account_gate(state.risk, self._config, state.now_ms)
 
-    # --- executions --------------------------------------------------------------------------------------------------
-
-    def filled(self, event: Filled) -> list[Action]:
-        """Count an execution, once."""
-        trade = self._owner(event)
-        if trade is None:
-            self._state.risk.paused["foreign"] = "an execution that is not ours"
-            text = f"execution {event.execution_id} ({event.link_id or 'no link id'}) is not ours: entries paused"
-            return [Alert("critical", "foreign", text)]
-        if event.execution_id in trade.executions:
-            return []
-        if event.price <= 0 or event.size <= 0:
-            return [Alert("critical", "bad-fill", f"execution {event.execution_id}: {event.size} at {event.price}")]
-        if event.side != trade.side and event.size > trade.open and self._more_may_come(trade):
-            if all(event.execution_id != early.execution_id for early in trade.early):
-                trade.early.append(event)
-            return []
-        actions = self._count(trade, event)
-        early, trade.early = trade.early, []
-        for waiting in early:
-            actions += self.filled(waiting)
-        return actions
-
-    @staticmethod
-    def _more_may_come(trade: Trade) -> bool:
-        return trade.entry_live or trade.filled < trade.expected
-
-    def _count(self, trade: Trade, event: Filled) -> list[Action]:
-        trade.executions.append(event.execution_id)
-        self._state.counts.fills += 1
-        if event.side == trade.side:
-            trade.fees += event.fee
-            trade.filled += event.size
-            trade.entry_value += event.price * event.size
-            if trade.first_fill_ms is None:
-                trade.first_fill_ms = event.time_ms
-            if trade.filled >= trade.size and trade.entry != "done":
-                self._end_entry(trade, "filled")
-            self.guard.check_cover(trade)
-            return []
-        size = min(event.size, max(trade.open, 0))
-        trade.fees += event.fee if size == event.size else event.fee * size / event.size
-        trade.closed += size
-        trade.exit_value += event.price * size
-        if event.role == "target":
-            self.guard.target_filled(trade, event.link_id, size)
-        if event.role != "exit" or not trade.exit_reason:
-            trade.exit_reason = event.role
-        self.guard.check_cover(trade)
-        return self._remarks(event, event.size - size)
-
-    def _remarks(self, event: Filled, too_much: int) -> list[Action]:
-        """What a person must know of an execution that we did not ask for, or not for all of it."""
-        paused = self._state.risk.paused
-        if too_much:
-            paused["foreign"] = "an execution beyond our position"
-            text = f"execution {event.execution_id}: {too_much} steps more than our position: entries paused"
-            return [Alert("critical", "foreign", text)]
-        if event.role == "external":
-            paused["external"] = "somebody else closed our position"
-            text = f"{event.size} steps were closed by somebody else at {event.price} ticks: entries paused"
-            return [Alert("critical", "external-close", text)]
-        if event.role in ("liquidation", "adl"):
-            return [Alert("critical", event.role, f"the venue closed {event.size} steps at {event.price} ticks")]
-        return []
-
-    def _owner(self, event: Filled) -> Trade | None:
-        state = self._state
-        trade = state.trade
-        if trade is not None and self._belongs(event, trade):
-            return trade
-        for old in state.finished:
-            if event.execution_id in old.executions:
-                return old
-            if trade is None and event.link_id == old.link_id and event.side == old.side:
-                # The cancel was confirmed first and its fill came late: the position is real, so is the plan.
-                state.finished.remove(old)
-                state.trade = old
-                return old
-        return None
-
-    @staticmethod
-    def _belongs(event: Filled, trade: Trade) -> bool:
-        if event.link_id:
-            return plan_of(event.link_id) == plan_of(trade.link_id)
-        return event.side == -trade.side and (trade.open > 0 or Desk._more_may_come(trade))
-
-    def funding(self, event: Funding) -> list[Action]:
-        """Count a funding payment, once."""
-        trade = self._state.trade
-        if trade is not None and event.execution_id not in trade.executions:
-            trade.executions.append(event.execution_id)
-            trade.funding += event.amount
-        return []
-
     # --- duties ------------------------------------------------------------------------------------------------------
 
     def duties(self) -> list[Action]:
@@ -283,7 +185,8 @@ class Desk:
         trade = self._state.trade
         if trade is None:
             return []
-        actions = [*self._ask(trade)]
+        actions = self.ledger.settle(trade) if trade.early and not more_may_come(trade) else []
+        actions += self._ask(trade)
         wanted = self._exit_reason(trade)
         if trade.entry_live and (wanted or self._entry_is_over(trade)):
             actions += self._cancel(trade)

@@ -22,7 +22,6 @@ from executor.actions import (
     ReadPosition,
     SetProtection,
 )
-from executor.guard import POST_ONLY_REASON
 from executor.events import (
     EquityRead,
     Event,
@@ -38,6 +37,7 @@ from executor.events import (
     PositionRead,
     Protected,
 )
+from executor.guard import POST_ONLY_REASON
 from market import errors
 from market.events import EventBatch
 from market.instruments import Instrument
@@ -74,10 +74,10 @@ class Gateway(ABC):
     - Only the daemon's loop calls a gateway: one writer.
     """
 
-    async def run(self) -> None:
+    async def run(self) -> None:  # noqa: B027 - a choice, not a duty
         """Keep connections up until cancelled; a venue without any returns at once."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a choice, not a duty
         """Let go of threads and connections; what rests at the venue rests on."""
 
     @abstractmethod

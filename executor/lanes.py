@@ -28,7 +28,7 @@ class Lanes(ABC):
     def finished(self) -> list[Done]:
         """What has ended since the last look, in order, to be called in the loop; a call that raised raises there."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a choice, not a duty
         """Wait for no call any more."""
 
 

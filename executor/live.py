@@ -26,9 +26,7 @@ from executor.actions import (
     SetProtection,
 )
 from executor.events import (
-    EquityRead,
     Event,
-    Filled,
     Funding,
     OpenOrder,
     OrderAccepted,
@@ -45,23 +43,22 @@ from executor.events import (
 from executor.gateway import Gateway, OrderAction
 from executor.guard import POST_ONLY_REASON
 from executor.lanes import Lanes
+from executor.memory import OVERLAP_MS, remember
 from executor.private import Down, PrivateStream, Rows, Up
+from executor.purse import Purse
 from executor.requests import close_request, entry_request, stop_request, target_request
-from executor.survey import Money, OrderAnswer, Survey, Surveyor
+from executor.survey import OrderAnswer, Survey, Surveyor
 from executor.venue import DUPLICATE, NOT_OPEN, VenueClient
-from executor.wire import Execution, OrderRow, PositionRow, Reader
-from market.errors import DataError, OrderRejected as Refused, OutcomeUnknown
+from executor.wire import Execution, OrderRow, PositionRow, Reader, fills
+from market.errors import OrderRejected as Refused
+from market.errors import OutcomeUnknown
 from market.events import EventBatch
 from market.instruments import Instrument
 
-#: Executions are asked for from this long before the last complete answer, venue time: lists lag behind streams.
-_OVERLAP_MS = 30_000
 #: Surveys in a row that failed before the venue counts as not answering.
 _FAILURES = 3
 #: Rows of the stream that wait for the first survey.
 _MOST_WAITING = 10_000
-#: A jump of the balance, as a share of it, that the log must explain before the reading counts.
-_JUMP = Decimal("0.005")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,34 +81,6 @@ class Pace:
     poll: float = 1.0
     confirm: float = 0.25
     log: float = 20.0
-
-
-class Memory(msgspec.Struct):
-    """What a restart must know beside the core's state.
-
-    Attributes
-    ----------
-    since_ms
-        Executions before this are known; -1 before the first answer.
-    seen
-        Executions told since shortly before that: id and time.
-    log_ms
-        The transaction log before this is known; -1 before the first answer.
-    transfers, moved
-        Sum of transfers since the account was first seen, and id and time of those that may be read again.
-    balance
-        The wallet's, when it was last in agreement with the log.
-    index
-        Position index of the last entry.
-    """
-
-    since_ms: int = -1
-    seen: dict[str, int] = {}
-    log_ms: int = -1
-    transfers: Decimal = Decimal(0)
-    moved: dict[str, int] = {}
-    balance: Decimal | None = None
-    index: int = 0
 
 
 class LiveGateway(Gateway):
@@ -158,7 +127,7 @@ class LiveGateway(Gateway):
         self._clock, self._pace, self._monotonic = clock, pace, monotonic
         self._reader = Reader(instrument)
         self._surveyor = Surveyor(venue, self._reader, instrument.symbol)
-        self._memory = _remember(saved)
+        self._memory = remember(saved)
         self._events: list[Event] = []
         self._waiting: list[Rows] = []
         self._hedge: bool | None = None
@@ -168,13 +137,13 @@ class LiveGateway(Gateway):
         self._surveying = False
         self._epoch = 0
         self._next_s = 0.0
-        self._asked = self._confirm = self._counting = False
+        self._purse = Purse(self._surveyor, lanes, self._memory, self._tell, pace.log, monotonic)
+        self._asked = self._confirm = False
         self._failures = 0
         self._told_s = -1e9
         self._told: tuple[object, ...] | None = None
         self._told_stop: tuple[int, int] | None = None
         self._fills: dict[str, int] = {}
-        self._jump_s: float | None = None
 
     async def run(self) -> None:
         if self._stream is not None:
@@ -284,7 +253,7 @@ class LiveGateway(Gateway):
         if execution.role == "entry":
             self._confirm = True
             self._soon(0.0)
-        for event in _fills(execution, now):
+        for event in fills(execution, now):
             self._tell(event)
 
     # --- looking ------------------------------------------------------------------------------------------------------
@@ -305,7 +274,7 @@ class LiveGateway(Gateway):
         self._next_s = now + self._pause()
         asked, confirm, epoch = self._asked, self._confirm, self._epoch
         self._asked = self._confirm = False
-        since_ms = (memory.since_ms if memory.since_ms >= 0 else at_ms) - _OVERLAP_MS
+        since_ms = (memory.since_ms if memory.since_ms >= 0 else at_ms) - OVERLAP_MS
         if memory.since_ms < 0:
             memory.since_ms = at_ms
             since_ms = at_ms
@@ -346,7 +315,7 @@ class LiveGateway(Gateway):
     def _forget(self, at_ms: int) -> None:
         memory = self._memory
         memory.since_ms = max(memory.since_ms, at_ms)
-        oldest = memory.since_ms - 2 * _OVERLAP_MS
+        oldest = memory.since_ms - 2 * OVERLAP_MS
         memory.seen = {id_: time_ms for id_, time_ms in memory.seen.items() if time_ms >= oldest}
         if len(self._fills) > 100:
             self._fills = dict(list(self._fills.items())[-50:])
@@ -406,7 +375,7 @@ class LiveGateway(Gateway):
                 request = stop_request(action, self._rules, self._index(action.side))
                 self._lanes.submit("exit", lambda: self._set_stop(request), self._stop_set)
             case ReadEquity():
-                self._read_money(now_ms)
+                self._purse.read(now_ms)
             case ReadPosition():
                 self._asked = True
                 self._soon(max(0.0, self._told_s + self._pace.poll - self._monotonic()))
@@ -480,83 +449,8 @@ class LiveGateway(Gateway):
         self._confirm = True
         self._soon(0.0)
 
-    # --- money --------------------------------------------------------------------------------------------------------
-
-    def _read_money(self, now_ms: int) -> None:
-        if self._counting:
-            return  # the answer that is on its way is newer than the question
-        memory = self._memory
-        if memory.log_ms < 0:
-            memory.log_ms = now_ms
-        self._counting, since_ms = True, memory.log_ms - _OVERLAP_MS
-        self._lanes.submit("money", lambda: self._surveyor.money(since_ms, now_ms), lambda m: self._counted(m, now_ms))
-
-    def _counted(self, money: Money | None, asked_ms: int) -> None:
-        self._counting = False
-        memory, now = self._memory, self._now()
-        if money is None or self._unexplained(money):
-            self._tell(EquityRead(now, asked_ms, None, memory.transfers))
-            return
-        for key, (time_ms, change) in money.transfers.items():
-            if key not in memory.moved:
-                memory.moved[key] = time_ms
-                memory.transfers += change
-        memory.balance, memory.log_ms = money.balance, max(memory.log_ms, asked_ms)
-        oldest = memory.log_ms - 2 * _OVERLAP_MS
-        memory.moved = {key: time_ms for key, time_ms in memory.moved.items() if time_ms >= oldest}
-        self._tell(EquityRead(now, money.as_of_ms, money.equity, memory.transfers))
-
-    def _unexplained(self, money: Money) -> bool:
-        """Whether the balance has jumped, and the log may still say that it was a transfer."""
-        known = self._memory.balance if money.logged is None else money.logged
-        if known is None or abs(money.balance - known) <= _JUMP * abs(money.balance):
-            self._jump_s = None
-            return False
-        if self._jump_s is None:
-            self._jump_s = self._monotonic()
-        return self._monotonic() < self._jump_s + self._pace.log
-
-
-def _remember(saved: bytes | None) -> Memory:
-    if saved is None or saved == b"null":
-        return Memory()
-    try:
-        return msgspec.json.decode(saved, type=Memory)
-    except msgspec.DecodeError as error:
-        raise DataError(
-            f"what the gateway remembered cannot be read ({error})", advice="Restore the journal from a copy"
-        ) from error
-
 
 def _open_orders(orders: tuple[OrderRow, ...] | None) -> tuple[OpenOrder, ...] | None:
     if orders is None:
         return None
     return tuple(OpenOrder(order.link_id, order.protective) for order in orders if order.status == "resting")
-
-
-def _fills(execution: Execution, now: int) -> list[Filled]:
-    """An execution as the core counts it; somebody else's that closes our position is cut out of the rest."""
-
-    def part(size: int, link: str, role: Any, suffix: str = "") -> Filled:
-        return Filled(
-            now_ms=now,
-            link_id=link,
-            execution_id=execution.id + suffix,
-            role=role,
-            time_ms=execution.time_ms,
-            side=execution.side,
-            price=execution.price,
-            size=size,
-            fee=execution.fee * size / execution.size if size != execution.size else execution.fee,
-            maker=execution.maker,
-        )
-
-    size, role = execution.size, execution.role
-    foreign = execution.link_id or f"order {execution.order_id}"
-    if role is None:
-        return [part(size, foreign, "entry")]
-    if role in ("entry", "exit", "target") and execution.link_id:
-        return [part(size, execution.link_id, role)]
-    if role != "external" or execution.closed in (-1, size):
-        return [part(size, "", role)]
-    return [part(execution.closed, "", role), part(size - execution.closed, foreign, "entry", "+")]

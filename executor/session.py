@@ -19,9 +19,11 @@ from executor.actions import (
     ClosePosition,
     Decided,
     PlaceEntry,
+    PlaceTarget,
     QueryOrder,
     ReadEquity,
     ReadPosition,
+    SetProtection,
     SwapCouncil,
     TradeClosed,
 )
@@ -40,6 +42,15 @@ from market.events import EventBatch
 
 #: Says a line to a person.
 Echo = Callable[[str], None]
+#: Says why a council may not trade; empty if it may.
+Admission = Callable[[CouncilRef], str]
+
+
+def admit_all(_: CouncilRef) -> str:
+    """Every council may trade: dry-run."""
+    return ""
+
+
 _FAR_MS = 1 << 62
 #: Wall time between two readings of the account while a position is open.
 _EQUITY_S = 1.0
@@ -59,6 +70,8 @@ class Session:
         Where lines for people go.
     drift
         Watches the features, if the council's bundle tells what they looked like in training.
+    admit
+        Whether a council may take over.
     """
 
     def __init__(
@@ -71,13 +84,15 @@ class Session:
         clock: VenueClock,
         echo: Echo,
         drift: Callable[[str], Drift | None] = lambda _: None,
+        admit: Admission = admit_all,
     ) -> None:
         self.core, self.journal, self.gateway, self.view, self.clock = core, journal, gateway, view, clock
         self.last_decision: Decided | None = None
         self.last_alert: Alert | None = None
         self.problems = 0
         self._echo = echo
-        self._make_drift = drift
+        self._make_drift, self._admit = drift, admit
+        self._refused: CouncilRef | None = None
         self._drift = drift(core.state.council.content_hash) if core.state.council else None
         self._clocked_ms = -1
         self._unwritten: list[Turn] = []
@@ -130,7 +145,11 @@ class Session:
         """Hand a council to the core, if it is another one than it has."""
         state = self.core.state
         known = state.pending or state.council
-        if known != ref:
+        why = self._admit(ref) if known != ref else ""
+        if why and self._refused != ref:
+            self.tell("critical", "gate", why)
+        self._refused = ref if why else None
+        if known != ref and not why:
             self.drive([CouncilChanged(max(state.now_ms, 0), ref.content_hash, ref.version, ref.gate_passed)])
 
     def stop(self) -> None:
@@ -157,11 +176,7 @@ class Session:
             self.tell("warning", "warm-up", "the lake is ahead of the venue's clock: features start cold")
             self.view.reset()
         self._started = True
-        trade = self.core.state.trade
-        if trade is not None:
-            for link in filter(None, (trade.link_id if trade.entry_live else None, trade.close_link)):
-                self.gateway.send(QueryOrder(link), known_ms)
-            self.drive(self.gateway.take())
+        self.resume_orders()
 
     def _piece(self, events: EventBatch, lag_ms: int) -> None:
         """Events after which at most one moment needs the core."""
@@ -172,13 +187,26 @@ class Session:
         self.clock.saw(quote.clock_ms, time.monotonic())
         now = self.clock.event_ms
         self._charge_funding(now)
-        self.drive(self.gateway.take())
-        self._remind(now)
-        self._ask(now, at_once=len(bars) > 0)
+        self.pulse(at_once=len(bars) > 0)
         if len(bars):
             book_age = now - quote.book_ms if quote.book_ms >= 0 else -1
             self.drive([_bar(bars, row, now, book_age, lag_ms) for row in range(len(bars))])
             self._watch_drift(bars)
+
+    def resume_orders(self) -> None:
+        """Ask what became of the orders of a plan from before the restart."""
+        trade = self.core.state.trade
+        if trade is not None:
+            for link in filter(None, (trade.link_id if trade.entry_live else None, trade.close_link, *trade.targets)):
+                self.gateway.send(QueryOrder(link), self.core.state.now_ms)
+            self.drive(self.gateway.take())
+
+    def pulse(self, *, at_once: bool = False) -> None:
+        """Hear what the venue told, do what is due, and read what is to be read; equity in any case if `at_once`."""
+        now = self.clock.event_ms
+        self.drive(self.gateway.take())
+        self._remind(now)
+        self._ask(now, at_once=at_once)
 
     def _remind(self, now: int) -> None:
         """Tell the core the time when something is due."""
@@ -261,7 +289,7 @@ class Session:
 
     def _act(self, action: Action) -> None:
         match action:
-            case PlaceEntry() | CancelEntry() | ClosePosition() | QueryOrder():
+            case PlaceEntry() | PlaceTarget() | CancelEntry() | ClosePosition() | QueryOrder() | SetProtection():
                 self.gateway.send(action, self.core.state.now_ms)
             case ReadEquity():
                 self._read_equity = True
@@ -316,6 +344,10 @@ def describe(action: Action, core: Core) -> str:
                 f"  entry {action.link_id}: {side} {rules.quantity(action.size)} at {rules.price(action.limit)}, "
                 f"stop {rules.price(action.stop)}, target {rules.price(action.target)}"
             )
+        case SetProtection():
+            return f"  stop set again: {rules.price(action.stop)}"
+        case PlaceTarget():
+            return f"  target {action.link_id}: {rules.quantity(action.size)} at {rules.price(action.price)}"
         case ClosePosition():
             return f"  close {rules.quantity(action.size)} ({action.reason})"
         case TradeClosed():

@@ -157,7 +157,8 @@ class Surveyor:
         """Executions, oldest first."""
         rows = self._venue.pages("get_executions", category="linear", symbol=self._symbol, limit=100, **params)
         found = [self._reader.execution(row) for row in rows if self._reader.mine(row)]
-        return sorted(reversed(found), key=lambda execution: execution.time_ms)
+        found.reverse()  # Bybit's newest first: executions of one millisecond keep their order
+        return sorted(found, key=lambda execution: execution.time_ms)
 
     def _log(self, since_ms: int, now_ms: int) -> tuple[dict[str, tuple[int, Decimal]], Decimal | None]:
         transfers: dict[str, tuple[int, Decimal]] = {}

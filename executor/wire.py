@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from executor.events import FillRole, OrderStatus
+from executor.events import Filled, FillRole, OrderStatus
 from executor.ids import kind_of
 from market.errors import DataError
 from market.instruments import Instrument
@@ -215,6 +215,34 @@ class Reader:
     def _near(self, text: str) -> int:
         """The price of an execution in ticks; liquidations and ADL print prices between two ticks."""
         return int((Decimal(text) / self._rules.tick_size).to_integral_value())
+
+
+def fills(execution: Execution, now: int) -> list[Filled]:
+    """An execution as the core counts it; what of somebody else's closes our position is cut out of the rest."""
+
+    def part(size: int, link: str, role: Any, suffix: str = "") -> Filled:
+        return Filled(
+            now_ms=now,
+            link_id=link,
+            execution_id=execution.id + suffix,
+            role=role,
+            time_ms=execution.time_ms,
+            side=execution.side,
+            price=execution.price,
+            size=size,
+            fee=execution.fee * size / execution.size if size != execution.size else execution.fee,
+            maker=execution.maker,
+        )
+
+    size, role = execution.size, execution.role
+    foreign = execution.link_id or f"order {execution.order_id}"
+    if role is None:
+        return [part(size, foreign, "entry")]
+    if role in ("entry", "exit", "target") and execution.link_id:
+        return [part(size, execution.link_id, role)]
+    if role != "external" or execution.closed in (-1, size):
+        return [part(size, "", role)]
+    return [part(execution.closed, "", role), part(size - execution.closed, foreign, "entry", "+")]
 
 
 def equity_of(result: Row) -> tuple[Decimal, Decimal]:

@@ -37,6 +37,7 @@ from market import Lake, Recorder
 from market.assembler import Assembled, BookRows, GapMark, TradeRows
 from market.errors import (
     AlreadyRunningError,
+    ConfigError,
     EmptyLakeError,
     ExecutorError,
     NoProductionError,
@@ -301,8 +302,8 @@ def test_a_replay_does_not_trade_what_the_council_learnt_from(
     assert "the same to the byte" in replay_session(settings, "SYNUSDT", "lake/1")
 
 
-def test_live_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExecutorError, match="live trading is not built yet"):
+def test_live_without_keys_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs an API key"):
         run_executor(make_settings(tmp_path), "SYNUSDT", live=True)
 
 

@@ -1,0 +1,479 @@
+"""A live session and the local exchange in one process, without sockets and without waiting.
+
+Every part is real: pybit signs, the exchange's REST API answers, its matching engine fills, SQLite keeps the journal.
+Only the wires are ours: a `requests` adapter in place of HTTP, a queue in place of the private stream, and lanes that
+run calls when simulated time has come. So a scenario is deterministic, takes no time of its own, and can be killed at
+any step and started again from its files.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+import numpy as np
+import requests
+from requests.adapters import BaseAdapter
+
+from executor.actions import Alert, TradeClosed, decode_actions
+from executor.clock import VenueClock
+from executor.core import Core
+from executor.events import BarClosed, Event, Filled, decode_event, encode
+from executor.journal import Journal
+from executor.lanes import Done, Lanes
+from executor.live import LiveGateway, Pace
+from executor.private import Down, PrivateStream, Rows, Up
+from executor.session import Session
+from executor.state import CoreConfig, CoreState, CouncilRef, Trade
+from executor.venue import VenueClient
+from simulation import SYNTHETIC
+from simulation.exchange import LocalExchange
+from simulation.exchange.misbehaviour import Fault
+from tests.executor.conftest import CONFIG, COUNCILS
+
+SYMBOL = SYNTHETIC.symbol
+BAR_MS = 20_000
+STEP_MS = 100
+#: Bars of 20 s: an entry lives for 40 s, a position for 100.
+RIG_CONFIG = msgspec.structs.replace(
+    CONFIG,
+    timeframe_ms=BAR_MS,
+    retry_ms=2_000,
+    settle_ms=500,
+    max_drawdown=Decimal("0.9"),
+    max_daily_loss=Decimal("0.9"),
+    loss_streak=0,
+    max_bar_delay_ms=60_000,
+)
+#: Simulated time of an answer, and of one that never comes.
+TRIP_MS, TIMEOUT_MS = 20, 3_000
+_T = TypeVar("_T")
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+class Wire(BaseAdapter):
+    """HTTP, as the exchange's faults let it pass."""
+
+    def __init__(self, rig: Rig) -> None:
+        super().__init__()
+        self._rig = rig
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        """Carry one request over, or not."""
+        rig, api = self._rig, self._rig.exchange._api  # noqa: SLF001 - the socket's place
+        url, method = urlsplit(str(request.url)), str(request.method)
+        query = dict(parse_qsl(url.query, keep_blank_values=True))
+        raw = request.body or b""
+        body = raw if isinstance(raw, str) else bytes(raw).decode()
+        rig.requests.append((method, url.path, query if method == "GET" else json.loads(body)))
+        fate = api.fate(method, url.path, query, body)
+        if fate.lost == "before":
+            self._lose()
+        if fate.carried_out:
+            status, data, _ = api.answer(
+                method, url.path, query, (url.query, body)[method == "POST" :], request.headers
+            )
+            rig.exchange.venue.flush(rig.listing)
+        if fate.lost:
+            self._lose()
+        if fate.code:
+            status, data, _ = api.refuse(fate.code, fate.message)
+        elif fate.status:
+            status, data = fate.status, b"no answer of an exchange"
+        response = requests.Response()
+        response.status_code, response.url, response.request = status, str(request.url), request
+        response.raw = io.BytesIO(data)
+        return response
+
+    def _lose(self) -> None:
+        self._rig.took_ms = TIMEOUT_MS
+        raise requests.exceptions.ReadTimeout("no answer")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class SimLanes(Lanes):
+    """Lanes in simulated time: a call starts when its lane is free, its result comes a trip later."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._queued: dict[str, deque[tuple[int, Callable[[], Any], Callable[[Any], None]]]] = {}
+        self._busy: dict[str, int] = {}
+        self._running: list[tuple[int, Done]] = []
+
+    def submit(self, lane: str, call: Callable[[], _T], done: Callable[[_T], None]) -> None:
+        self._queued.setdefault(lane, deque()).append((self._rig.now_ms + TRIP_MS // 2, call, done))
+
+    def finished(self) -> list[Done]:
+        now, ready = self._rig.now_ms, []
+        for lane, queue in self._queued.items():
+            while queue and max(queue[0][0], self._busy.get(lane, 0)) <= now:
+                _, call, done = queue.popleft()
+                self._busy[lane] = self._start(call, done)
+        waiting = []
+        for at_ms, done_ in self._running:
+            if at_ms <= now:
+                ready.append(done_)
+            else:
+                waiting.append((at_ms, done_))
+        self._running = waiting
+        return ready
+
+    def _start(self, call: Callable[[], Any], done: Callable[[Any], None]) -> int:
+        self._rig.took_ms = 0
+        result = call()
+        until = self._rig.now_ms + self._rig.took_ms + TRIP_MS // 2
+        self._running.append((until, lambda: done(result)))
+        return until
+
+    def die(self, chance: random.Random) -> None:
+        """The process ends: what was on its way to the venue may arrive, what comes back does not."""
+        for queue in self._queued.values():
+            if queue and chance.random() < 0.5:
+                queue[0][1]()
+        self._queued.clear()
+        self._running.clear()
+
+
+class SimStream(PrivateStream):
+    """The private stream without a socket: the exchange puts its frames here, as its faults let them pass."""
+
+    def __init__(self, rig: Rig) -> None:
+        super().__init__("ws://rig/v5/private", "key", "secret")
+        self._rig = rig
+        self._held: dict[str, Rows] = {}
+        self._late: deque[tuple[int, Rows]] = deque()
+        self._connected = self._silent = False
+        self._back_ms = rig.now_ms + 300
+
+    def publish(self, topic: str, rows: list[dict[str, Any]]) -> None:
+        """A frame on its way."""
+        if not self._connected or self._silent:
+            return
+        frames = [Rows(topic, tuple(dict(row) for row in rows))]
+        delay = 0
+        for active in self._rig.exchange.faults.active:
+            kind = active.fault.kind
+            if kind not in _FRAMES or not frames or not active.strikes((topic,), SYMBOL):
+                continue
+            if kind in ("cut", "malform"):
+                self.cut(kind)
+                return
+            if kind == "half-open":
+                self._silent, self._back_ms = True, self._rig.now_ms + 15_000
+                return
+            if kind in ("stall", "latency"):
+                delay += round(active.fault.pause * 1000)
+            elif kind == "reorder" and topic not in self._held:
+                self._held[topic] = frames.pop()
+            elif kind != "reorder":
+                frames = {"drop": [], "duplicate": frames * 2}.get(kind, frames)
+        if frames and topic in self._held:
+            frames.append(self._held.pop(topic))
+        for frame in frames:
+            at_ms = max(self._rig.now_ms + delay, self._late[-1][0] if self._late else 0)
+            self._late.append((at_ms, frame))
+
+    def cut(self, cause: str) -> None:
+        """The connection is gone; the next one comes up a second later."""
+        self.incoming.append(Down(cause))
+        self._held.clear()
+        self._late.clear()
+        self._connected = self._silent = False
+        self._back_ms = self._rig.now_ms + 1_000
+
+    def advance(self) -> None:
+        """Let time pass on the wire."""
+        now = self._rig.now_ms
+        if self._silent and now >= self._back_ms:
+            self.cut("nothing for 15 s")
+        if not self._connected and now >= self._back_ms:
+            self._connected = True
+            self.incoming.append(Up())
+        while self._late and self._late[0][0] <= now:
+            self.incoming.append(self._late.popleft()[1])
+
+
+_FRAMES = ("drop", "duplicate", "reorder", "stall", "latency", "cut", "half-open", "malform", "unknown-field")
+
+
+@dataclass
+class Steps:
+    """Counts the steps at which a process can die, and dies at the one that was chosen."""
+
+    at: int = -1
+    count: int = 0
+
+    def step(self) -> None:
+        """One more step."""
+        self.count += 1
+        if self.count == self.at:
+            raise Killed
+
+
+class _Gateway(LiveGateway):
+    """A live gateway that can die before and after each order."""
+
+    steps: Steps
+
+    def send(self, action: Any, now_ms: int) -> None:
+        self.steps.step()
+        super().send(action, now_ms)
+        self.steps.step()
+
+
+class _Journal(Journal):
+    """A journal that can die before and after each write."""
+
+    steps: Steps
+
+    def record(self, turns: Any, core: bytes, gateway: bytes) -> None:
+        self.steps.step()
+        super().record(turns, core, gateway)
+        self.steps.step()
+
+
+class Rig:
+    """An exchange that outlives the sessions that trade on it."""
+
+    def __init__(self, folder: Path, *, seed: int = 7, config: CoreConfig = RIG_CONFIG, kill_at: int = -1) -> None:
+        self.exchange = LocalExchange(seed=seed, speed=0, limits={}, ip_limit=None, signal=0.0)
+        self.venue = self.exchange.venue
+        self.listing = self.venue.listings[SYMBOL]
+        self.folder, self.config = folder, config
+        self.chance = random.Random(seed)
+        self.requests: list[tuple[str, str, dict[str, Any]]] = []
+        self.lines: list[str] = []
+        self.problems: list[str] = []
+        self.took_ms = 0
+        self.steps = Steps(kill_at)
+        self.kills = 0
+        self.signal = 0.5
+        self.foreign = False
+        self._naked_ms: int | None = None
+        self._monotonic = 1_000.0
+        self._bars = self.now_ms // BAR_MS
+        self.venue.desk.tell = self._publish
+        self.start()
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def now_ms(self) -> int:
+        return self.venue.now_ms
+
+    def start(self) -> None:
+        """A process begins: everything it knows is in its files."""
+        self.journal = _Journal(self.folder)
+        self.journal.steps = self.steps
+        saved = self.journal.saved
+        core = Core(self.config, COUNCILS.__getitem__, CoreState.load(bytes(saved.core)) if saved else None)
+        core.state.venue = ""
+        self.lanes, self.stream = SimLanes(self), SimStream(self)
+        self.clock = VenueClock()
+        venue = VenueClient("http://rig", self.exchange.api_key, self.exchange.api_secret, adapter=lambda: Wire(self))
+        self.gateway = _Gateway(
+            venue,
+            self.stream,
+            SYNTHETIC,
+            lanes=self.lanes,
+            clock=lambda: self.clock.event_ms,
+            saved=bytes(saved.gateway) if saved else None,
+            pace=Pace(check=5.0),
+            monotonic=lambda: self._monotonic,
+        )
+        self.gateway.steps = self.steps
+        self.journal.begin(SYMBOL, "live", encode(self.config), core.state.dump(), "test")
+        self.session = Session(
+            core=core,
+            journal=self.journal,
+            gateway=self.gateway,
+            view=None,  # type: ignore[arg-type] - bars come ready made
+            clock=self.clock,
+            echo=self.lines.append,
+        )
+        self.session.council(CouncilRef("long", 1, True))
+        self.clock.saw(self.now_ms, self._monotonic)
+        self.session.resume_orders()
+
+    def kill(self) -> None:
+        """The process dies; another begins."""
+        self.kills += 1
+        self.steps.at = -1
+        self.lanes.die(self.chance)
+        self.journal.close()
+        self.start()
+
+    def close(self) -> None:
+        """End in order."""
+        self.journal.end(self.core.state.dump())
+        self.journal.close()
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    @property
+    def core(self) -> Core:
+        return self.session.core
+
+    @property
+    def trade(self) -> Trade | None:
+        return self.core.state.trade
+
+    @property
+    def held(self) -> int:
+        """Signed steps at the venue."""
+        return sum(p.steps for p in self._positions())
+
+    @property
+    def stop(self) -> int:
+        """The venue's stop, ticks; 0 for none."""
+        return max(p.stop_loss for p in self._positions())
+
+    def _positions(self) -> tuple[Any, ...]:
+        return self.venue.desk.positions[SYMBOL].active
+
+    def said(self, kind: type) -> list[Any]:
+        """Every action of a kind that was ever journalled."""
+        rows = self.journal.query("SELECT actions FROM events ORDER BY seq")
+        every = (action for (text,) in rows for action in decode_actions(str(text).encode()))
+        return [action for action in every if isinstance(action, kind)]
+
+    def heard(self, kind: type) -> list[Any]:
+        """Every event of a kind that was ever journalled."""
+        rows = self.journal.query("SELECT event FROM events ORDER BY seq")
+        every = (decode_event(str(text).encode()) for (text,) in rows)
+        return [event for event in every if isinstance(event, kind)]
+
+    def posts(self, path: str) -> list[dict[str, Any]]:
+        """Bodies of the requests to a path."""
+        return [body for method, where, body in self.requests if method == "POST" and where == path]
+
+    def alerts(self) -> set[str]:
+        """Codes of all alerts."""
+        return {alert.code for alert in self.said(Alert)}
+
+    def closed(self) -> list[TradeClosed]:
+        """Ended plans."""
+        return self.said(TradeClosed)
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def _publish(self, topic: str, rows: list[dict[str, Any]]) -> None:
+        if hasattr(self, "stream"):
+            self.stream.publish(topic, rows)
+
+    def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Let time pass; whether `until` came true."""
+        end = self.now_ms + round(seconds * 1000)
+        while self.now_ms < end:
+            if until():
+                return True
+            target = min(self.now_ms + STEP_MS, end)
+            while self.now_ms < target:
+                self.venue.step(target)
+                self.venue.flush(self.listing)
+            self._monotonic += STEP_MS / 1000
+            self.stream.advance()
+            try:
+                self._turn()
+            except Killed:
+                self.kill()
+            self._check()
+        return until()
+
+    def _turn(self) -> None:
+        self.clock.saw(self.now_ms, self._monotonic)
+        bar = self.now_ms // BAR_MS
+        self.session.pulse(at_once=bar > self._bars)
+        if bar > self._bars:
+            self._bars = bar
+            self.session.drive([self._bar(bar * BAR_MS)])
+
+    def _bar(self, close_ms: int) -> Event:
+        bid, ask = self.listing.best_bid or -1, self.listing.best_ask or -1
+        return BarClosed(
+            now_ms=self.now_ms,
+            open_ms=close_ms - BAR_MS,
+            close_ms=close_ms,
+            close=bid if self.signal > 0 else ask,
+            bid=bid,
+            ask=ask,
+            atr=20.0,
+            valid=True,
+            values=np.array([self.signal, close_ms % 977], "<f8").tobytes(),
+            book_age_ms=10,
+        )
+
+    def _check(self) -> None:
+        """What must hold at every moment."""
+        held = abs(self.held)
+        known = [*self.core.state.finished, *([self.trade] if self.trade else [])]
+        biggest = max((trade.size for trade in known), default=0)
+        if held > biggest and not self.foreign:
+            self._problem(f"holds {held} steps, the largest entry was {biggest}")
+        if held and self.stop <= 0 and not self.foreign:
+            self._naked_ms = self.now_ms if self._naked_ms is None else self._naked_ms
+            limit_ms = self.config.protection_timeout_ms + 2 * self.config.retry_ms
+            if self.now_ms - self._naked_ms > limit_ms:
+                self._problem(f"without a stop for more than {limit_ms} ms")
+        else:
+            self._naked_ms = None
+
+    def _problem(self, text: str) -> None:
+        if text not in self.problems:
+            self.problems.append(text)
+
+    def fault(self, kind: Any, **fields: Any) -> Any:
+        """Let something go wrong from now on."""
+        return self.exchange.faults.add(Fault(kind, **fields))
+
+    def mend(self) -> None:
+        """Nothing goes wrong any more."""
+        self.exchange.faults.clear()
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def verdict(self, *, bystander: bool = False) -> list[str]:
+        """What is wrong at the end of a scenario; `bystander` if somebody else traded, too."""
+        problems = list(self.problems)
+        told = {fill.execution_id.removesuffix("+"): fill for fill in self.heard(Filled)}
+        real = {row["execId"]: row for row in self.venue.desk.executions if row["execType"] != "Funding"}
+        problems += [f"invented fill {key}" for key in told.keys() - real.keys()]
+        ours = {key for key, row in real.items() if row["orderLinkId"].startswith(f"{SYMBOL}-")}
+        problems += [f"fill {key} was never told" for key in ours - told.keys()]
+        links = [body["orderLinkId"] for body in self.posts("/v5/order/create")]
+        problems += [f"{link} was sent twice" for link in {link for link in links if links.count(link) > 1}]
+        trade = self.trade
+        believed = trade.side * trade.open if trade else 0
+        if believed != self.held and not bystander:
+            problems.append(f"believes {believed} steps, the venue has {self.held}")
+        if trade is None and not self.held and not bystander:
+            net = sum((closed.net_pnl for closed in self.closed()), Decimal(0))
+            money = self.venue.desk.wallet.balance - Decimal(10_000)
+            if abs(net - money) > Decimal("1e-9"):
+                problems.append(f"journal's profit {net}, the venue's {money}")
+        return problems
+
+
+@contextmanager
+def rig(folder: Path, **options: Any) -> Iterator[Rig]:
+    """A rig that is put away."""
+    made = Rig(folder, **options)
+    try:
+        yield made
+    finally:
+        made.journal.close()
