@@ -249,6 +249,7 @@ class Order:
             "category": "linear",
             "closedPnl": money(self.closing.pnl),
             "feeCurrency": "USDT" if self.filled else "",
+            "brokerOrderPrice": "",
             "slippageToleranceType": self.slippage_type,
             "slippageTolerance": self.slippage,
             "rpiTakerAccess": False,
