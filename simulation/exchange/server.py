@@ -196,6 +196,11 @@ class LocalExchange:
             if order.open and order.stop_kind not in ("TakeProfit", "StopLoss"):
                 self.venue.desk.cancel(order, "CancelByDCP")
 
+    def subscribed(self, channel: str, topic: str) -> int:
+        """How many connections of a channel (``public``, ``private``) have subscribed to a topic."""
+        connections = dict(self._channels())[channel]
+        return sum(topic in getattr(connection, "topics", ()) for connection in connections)
+
     def _channels(self) -> tuple[tuple[str, Sequence[Connection]], ...]:
         return (
             ("public", self._public.connections),
