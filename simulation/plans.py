@@ -183,3 +183,40 @@ class PlanOutcomes:
 
     def __getitem__(self, rows: slice | NDArray[np.bool_] | NDArray[np.int64]) -> Self:
         return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def __setitem__(self, rows: slice | NDArray[np.bool_] | NDArray[np.int64], other: PlanOutcomes) -> None:
+        for one in fields(self):
+            getattr(self, one.name)[rows] = getattr(other, one.name)
+
+    @classmethod
+    def unsent(cls, decide_ms: NDArray[np.int64]) -> Self:
+        """Of plans that were never sent: unfilled, and over when they were decided."""
+        count = len(decide_ms)
+        return cls(
+            status=np.full(count, PlanStatus.UNFILLED, np.int8),
+            exit_reason=np.zeros(count, np.int8),
+            entry_ms=np.full(count, -1, np.int64),
+            exit_ms=np.full(count, -1, np.int64),
+            end_ms=decide_ms.astype(np.int64),
+            filled=np.zeros(count, np.int64),
+            entry_value=np.zeros(count, np.int64),
+            exit_value=np.zeros(count, np.int64),
+            fees=np.zeros(count),
+            funding=np.zeros(count),
+            net_return=np.zeros(count),
+        )
+
+    @property
+    def entry_price(self) -> NDArray[np.float64]:
+        """Average price of the entry, ticks; NaN without a fill, and where unknown."""
+        return self._average(self.entry_value)
+
+    @property
+    def exit_price(self) -> NDArray[np.float64]:
+        """Average price of the exit, ticks; NaN without one, and where unknown."""
+        return self._average(self.exit_value)
+
+    def _average(self, value: NDArray[np.int64]) -> NDArray[np.float64]:
+        unknown = np.full(len(self), np.nan)
+        price: NDArray[np.float64] = np.divide(value, self.filled, out=unknown, where=self.status == PlanStatus.CLOSED)
+        return price

@@ -12,11 +12,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from council.plan import LONG, SHORT, StrategyParams, plan_prices
+from council.plan import DIRECTIONAL, LONG, SHORT, StrategyParams, plan_prices
 from features import Bars
 from market.events import EventBatch
 from market.instruments import Instrument
-from simulation.fills import FillModel, Plans, PlanStatus, simulate
+from simulation.fills import FillModel, PlanOutcomes, Plans, PlanStatus, simulate
+from training.funding import Funding
 
 #: Event rows that are kept in memory, at about 43 bytes each; a longer tape is read anew for every pass.
 TAPE_ROWS = 24_000_000
@@ -80,7 +81,7 @@ class Outcomes:
     end_ms : int64[...]
         When the plan was over. For an unknown outcome the latest moment at which it can have been.
     net_return : float64[...]
-        Fraction of the entry value, net of fees; 0.0 where nothing was filled, NaN where unknown.
+        Fraction of the entry value, net of fees and funding; 0.0 where nothing was filled, NaN where unknown.
     """
 
     closed: NDArray[np.bool_]
@@ -123,6 +124,8 @@ class Simulator:
         Length of a bar.
     costs
         Fees, latency, size.
+    funding
+        Payments while the events were recorded; left out, the contract has none.
     """
 
     def __init__(
@@ -132,8 +135,10 @@ class Simulator:
         instrument: Instrument,
         timeframe_ms: int,
         costs: Costs,
+        funding: Funding | None = None,
     ) -> None:
         self.bars = bars
+        self.funding = funding or Funding()
         self.passes = 0
         self._events = events
         self._timeframe_ms = timeframe_ms
@@ -166,22 +171,35 @@ class Simulator:
         params
             m strategy parameters.
         """
+        lives = self.lives(rows, sides, params)
+        known = lives.status != PlanStatus.UNKNOWN
+        last = np.array([one.tif_bars + one.hold_bars for one in params], np.int64) * self._timeframe_ms
+        latest = self.bars.close_ms[rows] + last + 4 * self._costs.model.latency_ms
+        return Outcomes(
+            closed=lives.status == PlanStatus.CLOSED,
+            known=known,
+            end_ms=np.where(known, lives.end_ms, latest),
+            net_return=lives.net_return,
+        )
+
+    def lives(self, rows: Ints, sides: NDArray[np.int8], params: Sequence[StrategyParams]) -> PlanOutcomes:
+        """What :meth:`run` tells in full: prices, values, fees, funding, and why each plan ended.
+
+        A plan whose prices are impossible is never sent: it is unfilled, and over when it is decided.
+        """
         decide_ms = self.bars.close_ms[rows]
         tif_ms = np.array([one.tif_bars for one in params], np.int64) * self._timeframe_ms
         hold_ms = np.array([one.hold_bars for one in params], np.int64) * self._timeframe_ms
+        taking = np.array([one.entry == DIRECTIONAL for one in params], np.int8)
+        target_maker = np.array([one.target_maker for one in params], np.int8)
         distances = np.array([(one.offset_atr, one.stop_atr, one.target_atr) for one in params]).reshape(-1, 3)
         prices = np.empty((len(rows), 3), np.int64)
-        _prices(sides, self.bars.close[rows], self.bars.atr[rows], distances, prices)
+        _prices(sides, self.bars.close[rows], self.bars.atr[rows], distances, taking, prices)
         # A market of tiny prices and huge ranges has plans with a price at or below 0: the executor sends no such plan.
-        possible = (prices > 0).all(axis=1)
-        outcomes = Outcomes(
-            closed=np.zeros(len(rows), np.bool_),
-            known=np.ones(len(rows), np.bool_),
-            end_ms=decide_ms.copy(),
-            net_return=np.zeros(len(rows)),
-        )
+        possible: NDArray[np.bool_] = np.asarray((prices > 0).all(axis=1))
+        lives = PlanOutcomes.unsent(decide_ms)
         if not possible.any():
-            return outcomes
+            return lives
         plans = Plans(
             decide_ms=decide_ms[possible],
             side=sides[possible].astype(np.int8),
@@ -191,16 +209,13 @@ class Simulator:
             size=self._size[rows][possible],
             tif_ms=tif_ms[possible],
             hold_ms=hold_ms[possible],
+            taking=taking[possible],
+            target_maker=target_maker[possible],
         )
-        result = simulate(self._events(), plans, self._costs.model)
+        times, rates = self.funding.times_ms, self.funding.rates
+        lives[possible] = simulate(self._events(), plans, self._costs.model, funding_ms=times, funding_rate=rates)
         self.passes += 1
-        known = result.status != PlanStatus.UNKNOWN
-        latest = plans.decide_ms + plans.tif_ms + plans.hold_ms + 3 * self._costs.model.latency_ms
-        outcomes.closed[possible] = result.status == PlanStatus.CLOSED
-        outcomes.known[possible] = known
-        outcomes.end_ms[possible] = np.where(known, result.end_ms, latest)
-        outcomes.net_return[possible] = result.net_return
-        return outcomes
+        return lives
 
 
 def tradable(bars: Bars) -> NDArray[np.bool_]:
@@ -210,8 +225,8 @@ def tradable(bars: Bars) -> NDArray[np.bool_]:
 
 
 @njit(cache=True)
-def _prices(sides, close, atr, distances, prices):  # type: ignore[no-untyped-def]
+def _prices(sides, close, atr, distances, taking, prices):  # type: ignore[no-untyped-def]
     for i in range(len(sides)):
         prices[i, 0], prices[i, 1], prices[i, 2] = plan_prices(
-            sides[i], close[i], atr[i], distances[i, 0], distances[i, 1], distances[i, 2]
+            sides[i], close[i], atr[i], distances[i, 0], distances[i, 1], distances[i, 2], taking[i] != 0
         )
