@@ -38,8 +38,8 @@ class Size:
         Null markets; planted markets of each strength.
     strengths
         Of the planted signal.
-    minutes
-        Length of a synthetic market, in one-minute bars.
+    minutes, planted_minutes
+        Length of a synthetic null market and of a planted one, in one-minute bars.
     trials
         Of every study.
     push_ms
@@ -47,9 +47,10 @@ class Size:
     """
 
     nulls: int = 200
-    planted: int = 20
+    planted: int = 10
     strengths: tuple[float, ...] = (1.0, 2.0, 3.0)
     minutes: int = 900
+    planted_minutes: int = 1_440
     trials: int = 6
     push_ms: int = 500
 
@@ -131,11 +132,8 @@ def _synthetic(
     settings: Settings, size: Size, task: Task
 ) -> tuple[Bars, Callable[[], Iterable[EventBatch]], dict[str, Any]]:
     minute = 60_000
-    kept = list(
-        synthetic_events(
-            task.seed, task.strength, _START_MS, size.minutes * minute, levels=_LEVELS, push_ms=size.push_ms
-        )
-    )
+    length_ms = minute * (size.minutes if task.null else size.planted_minutes)
+    kept = list(synthetic_events(task.seed, task.strength, _START_MS, length_ms, levels=_LEVELS, push_ms=size.push_ms))
     bar_ms = timeframe_ms(settings.training.timeframe)
     return build(kept, bar_ms, _LEVELS), lambda: kept, _what(settings, SYNTHETIC.symbol, SYNTHETIC, _LEVELS)
 
