@@ -133,6 +133,7 @@ class Risk:
             if position.steps and desk.wallet.equity <= desk.wallet.maintenance_margin:
                 self.take_over(position, price)
             position.status = "Normal"
+            desk.changed(position)
 
     def take_over(self, position: Position, price: int) -> None:
         """Close a position at a price, in ticks, without the market: executions of type ``BustTrade``."""
@@ -176,3 +177,5 @@ class Risk:
         desk.orders[order.number] = order
         desk.impose(order, price, size, maker=maker)
         position.status = "Normal"
+        desk.changed(position)
+        desk.flush()
