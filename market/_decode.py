@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from market._scan import CTS, LEVELS, SEQ, SNAPSHOT, TS, U, scan_lines
+from market._scan import CTS, LEVELS, SEQ, SNAPSHOT, TS, U, padded, scan_lines
 from market.errors import ArchiveError, DataError, FrameError
 from market.events import ASK, BID
 from market.frames import BookFrame, decode
@@ -80,13 +80,13 @@ class LineDecoder:
         lines, most = data.count(b"\n") + 1, data.count(b'["')
         heads = np.empty((lines, 6), np.int64)
         price, size, side = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int8)
-        source = np.frombuffer(data, np.uint8)
+        source = padded(data)
         position, message, row = 0, 0, 0
         while True:
             position, message, row = scan_lines(
-                source, position, self._name, self._units, heads, message, row, price, size, side
+                source, len(data), position, self._name, self._units, heads, message, row, price, size, side
             )
-            if position == len(data):
+            if position >= len(data):
                 break
             end = data.find(b"\n", position)
             end = len(data) if end < 0 else end

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from market._scan import CTS, LEVELS, SEQ, SNAPSHOT, TS, U, _line
+from market._scan import CTS, LEVELS, SEQ, SNAPSHOT, TS, U, body
 from market.events import EMPTY, FIRST, LAST
 
 #: Further columns of the heads: which topic (-1: none of them), and the first row of its levels.
@@ -45,7 +45,7 @@ def scan_run(data, offsets, first, names, units, follow, heads, price, size, sid
     Parameters
     ----------
     data : uint8[b]
-        Frames, a newline after each.
+        Frames, a newline after each, :func:`market._scan.padded`.
     offsets : int64[m + 1]
         Where each begins.
     names : uint8[t, w]
@@ -65,7 +65,7 @@ def scan_run(data, offsets, first, names, units, follow, heads, price, size, sid
     stop, rows
         The frame that it stopped before, and how many level changes there are.
     """
-    row, topic = 0, 0
+    row, topic, base = 0, 0, np.uint64(data.ctypes.data)
     for frame in range(first, len(offsets) - 1):
         start, end = offsets[frame], offsets[frame + 1]
         head = heads[frame]
@@ -75,8 +75,15 @@ def scan_run(data, offsets, first, names, units, follow, heads, price, size, sid
             continue
         topic = found
         symbol = names[topic, 2 + names[topic, 1] : 2 + names[topic, 0]]
-        after, position = _line(data[:end], start, symbol, units[topic], head, row, price, size, side)
-        if position != end or head[SNAPSHOT] or head[U] != follow[topic, 0] + 1 or head[CTS] > follow[topic, 1]:
+        place = base + np.uint64(start + _PREFIX + names[topic, 0])
+        after, place = body(place, symbol, units[topic], head, row, price, size, side)
+        if (
+            after < 0
+            or np.int64(place - base) + 1 != end
+            or head[SNAPSHOT]
+            or head[U] != follow[topic, 0] + 1
+            or head[CTS] > follow[topic, 1]
+        ):
             return frame, row
         follow[topic, 0] = head[U]
         head[ROW] = row

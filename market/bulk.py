@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market._run_kernel import HEAD_COLUMNS, TOPIC, lay_out, scan_run, topic_names
-from market._scan import CTS, LEVELS, U
+from market._scan import CTS, LEVELS, U, padded
 from market.assembler import MAX_JUMP_MS, Assembled, SessionAssembler, _SymbolState
 from market.events import BOOK, EventBatch
 from market.feed import Frame
@@ -85,7 +85,7 @@ class BulkAssembler:
 
     def _know_topics(self) -> None:
         topics = self._assembler._book_topics
-        if len(topics) != len(self._states):
+        if list(topics.values()) != self._states:  # a topic more, or other contract rules
             self._states = list(topics.values())
             self._names = topic_names(list(topics))
 
@@ -185,7 +185,7 @@ class _Batch:
         count = len(frames)
         self.datas = [frame.data for frame in frames]
         self.recv_ns = np.fromiter([frame.recv_ns for frame in frames], np.int64, count)
-        self.data = np.frombuffer(b"\n".join(self.datas) + b"\n", np.uint8)
+        self.data = padded(b"\n".join(self.datas))
         self.offsets = np.zeros(count + 1, np.int64)
         np.cumsum(np.fromiter(map(len, self.datas), np.int64, count) + 1, out=self.offsets[1:])
         self.heads = np.empty((count, HEAD_COLUMNS), np.int64)

@@ -247,7 +247,7 @@ def slow(decoder: LineDecoder, lines: bytes) -> list[np.ndarray] | str:
     import market._decode as module
 
     original = module.scan_lines
-    module.scan_lines = lambda data, position, symbol, units, heads, message, row, *rest: (position, message, row)
+    module.scan_lines = lambda data, end, position, symbol, units, heads, message, row, *rest: (position, message, row)
     try:
         return columns(decoder, lines)
     finally:
