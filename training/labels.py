@@ -30,6 +30,53 @@ def wins(net_return: NDArray[np.float64]) -> NDArray[np.float64]:
     return (net_return > 0).astype(np.float64)
 
 
+def fills(closed: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """1.0 where a plan was filled, 0.0 where it was cancelled or rejected without a fill, NaN where nobody knows.
+
+    Parameters
+    ----------
+    closed, known : bool[...]
+        See :class:`training.outcomes.Outcomes`. Unfilled is not lost: these labels say nothing of profit.
+    """
+    return np.where(known, closed.astype(np.float64), np.nan)
+
+
+def directions(
+    close: NDArray[np.int64],
+    close_ms: NDArray[np.int64],
+    valid: NDArray[np.bool_],
+    hold_bars: int,
+    timeframe_ms: int,
+) -> NDArray[np.float64]:
+    """1.0 where the price was higher `hold_bars` later, 0.0 where lower; NaN where unchanged or unknown.
+
+    Parameters
+    ----------
+    close : int64[n]
+        Closes of bars, ticks; at or below 0 unknown.
+    close_ms : int64[n]
+        Strictly increasing; bars may be missing.
+    valid : bool[n]
+        Bars that touch no suspect window. One that does, or is missing, on the way makes the label unknown: nothing is
+        bridged.
+    hold_bars, timeframe_ms
+        How far ahead to look.
+    """
+    later = np.searchsorted(close_ms, close_ms + hold_bars * timeframe_ms)
+    inside = later < len(close)
+    later = np.minimum(later, len(close) - 1) if len(close) else later
+    rows = np.arange(len(close))
+    good = np.concatenate(([0], np.cumsum(valid & (close > 0))))
+    whole = (
+        inside
+        & (close_ms[later] == close_ms + hold_bars * timeframe_ms)
+        & (later - rows == hold_bars)
+        & (good[later + 1] - good[rows] == hold_bars + 1)
+    )
+    change = close[later] - close
+    return np.where(whole & (change != 0), (change > 0).astype(np.float64), np.nan)
+
+
 def uniqueness(start_ms: NDArray[np.int64], end_ms: NDArray[np.int64]) -> NDArray[np.float64]:
     """Average uniqueness of labels, scaled to a mean of 1.
 

@@ -58,6 +58,49 @@ def max_drawdown(returns: ArrayLike) -> float:
     return float(np.max(1.0 - equity / np.maximum.accumulate(equity)))
 
 
+def fill_rate(filled: int, orders: int) -> float:
+    """Share of the orders sent that were filled, at least in part; NaN without orders."""
+    return filled / orders if orders > 0 else math.nan
+
+
+def exposure(entry_ms: ArrayLike, exit_ms: ArrayLike, span_ms: tuple[int, int]) -> float:
+    """Share of a span of time in which a position was held; overlapping positions count once. NaN for an empty span.
+
+    Parameters
+    ----------
+    entry_ms, exit_ms : int64[n]
+        First fill of the entry and last fill of the exit of each trade.
+    span_ms
+        Begin and end of what was traded.
+    """
+    start, end = span_ms
+    entry, exit_ = np.asarray(entry_ms, np.int64), np.asarray(exit_ms, np.int64)
+    if end <= start or entry.shape != exit_.shape:
+        return math.nan
+    order = np.argsort(entry, kind="stable")
+    entry, exit_ = np.clip(entry[order], start, end), np.clip(exit_[order], start, end)
+    reached = np.concatenate(([start], np.maximum.accumulate(exit_)[:-1])) if len(entry) else entry
+    held = np.maximum(exit_ - np.maximum(entry, reached), 0).sum()
+    return float(held / (end - start))
+
+
+def turnover(entry_value: ArrayLike, exit_value: ArrayLike, stake: float, days: float) -> float:
+    """Value bought and sold a day, in stakes; NaN where that is undefined.
+
+    Parameters
+    ----------
+    entry_value, exit_value
+        Of each trade, in the unit of `stake`.
+    stake
+        Value of one plan.
+    days
+        Length of the span.
+    """
+    if not (stake > 0 and days > 0):
+        return math.nan
+    return float((np.sum(np.asarray(entry_value)) + np.sum(np.asarray(exit_value))) / stake / days)
+
+
 def moments(returns: ArrayLike) -> tuple[float, float]:
     """Skewness and (not excess) kurtosis, population moments; NaN for a constant."""
     values = _finite(returns)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.labels import uniqueness, wins
+from training.labels import directions, fills, uniqueness, wins
 
 
 def test_a_win_earns_more_than_it_costs() -> None:
@@ -19,6 +19,27 @@ def test_a_win_earns_more_than_it_costs() -> None:
 def test_an_unknown_outcome_is_no_label() -> None:
     with pytest.raises(ValueError, match="unknown"):
         wins(np.array([0.001, math.nan]))
+
+
+def test_unfilled_is_not_lost_and_unknown_is_neither() -> None:
+    label = fills(np.array([True, False, False]), np.array([True, True, False]))
+    np.testing.assert_array_equal(label, [1.0, 0.0, math.nan])
+
+
+def test_directions_bridge_nothing() -> None:
+    close = np.array([10, 12, 11, 11, 9, 8, 13], np.int64)
+    close_ms = np.arange(1, 8) * 60_000
+    valid = np.ones(7, np.bool_)
+    np.testing.assert_array_equal(
+        directions(close, close_ms, valid, 1, 60_000), [1.0, 0.0, math.nan, 0.0, 0.0, 1.0, math.nan]
+    )
+    np.testing.assert_array_equal(directions(close, close_ms, valid, 2, 60_000)[-3:], [1.0, math.nan, math.nan])
+    valid[2] = False  # a suspect window
+    assert np.isnan(directions(close, close_ms, valid, 2, 60_000)[:3]).all()
+    missing = np.delete(np.arange(7), 3)
+    label = directions(close[missing], close_ms[missing], np.ones(6, np.bool_), 2, 60_000)
+    np.testing.assert_array_equal(label, [1.0, math.nan, math.nan, 1.0, math.nan, math.nan])
+    assert directions(close[:0], close_ms[:0], valid[:0], 2, 60_000).size == 0
 
 
 def test_labels_that_do_not_overlap_weigh_the_same() -> None:

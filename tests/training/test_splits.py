@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from training.splits import CombinatorialPurgedSplit
+from training.splits import CombinatorialPurgedSplit, WalkForwardSplit, without_suspect
 
 
 def _times(rows: int, label: int, step: int = 10) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -132,3 +132,88 @@ def test_no_label_ever_meets_a_test_block(gaps: list[int], seed: int, shape: tup
         for row in np.setdiff1d(np.arange(len(start)), np.concatenate([train, test])):
             spans = [(start[a], end[a:b].max()) for group, (a, b) in enumerate(pairwise(bounds)) if group in choice]
             assert any(end[row] >= first and start[row] <= last + embargo for first, last in spans)
+
+
+def test_recombined_paths_hold_what_each_split_said_of_its_test_rows() -> None:
+    splitter = CombinatorialPurgedSplit(5, 2)
+    start, end = _times(53, 15)
+    said = np.full((splitter.splits, 53), np.nan)
+    for number, (_, test) in enumerate(splitter.split(start, end)):
+        said[number, test] = number
+    whole = splitter.recombine(said)
+    assert whole.shape == (4, 53)
+    assert not np.isnan(whole).any()
+    for column in whole.T:  # every path asks another split about a row
+        assert len(set(column)) == 4
+
+
+def test_scikit_learn_takes_the_splitters_as_they_are() -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, cross_val_score
+
+    start, end = _times(120, 25)
+    rng = np.random.default_rng(0)
+    values, label = rng.normal(size=(120, 3)), rng.integers(0, 2, 120)
+    for splitter in (CombinatorialPurgedSplit(6, 2, 10), WalkForwardSplit(6, embargo_ms=10)):
+        timed = splitter.over(start, end)
+        assert timed.get_n_splits(values, label) == splitter.splits
+        assert len(cross_val_score(LogisticRegression(), values, label, cv=timed)) == splitter.splits
+        search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=timed).fit(values, label)
+        assert search.n_splits_ == splitter.splits
+        for mine, theirs in zip(splitter.split(start, end), timed.split(values)):
+            np.testing.assert_array_equal(mine[0], theirs[0])
+        with pytest.raises(ValueError, match="119 rows, but times of 120"):
+            next(timed.split(values[1:]))
+
+
+def test_walk_forward_trains_on_the_past_alone() -> None:
+    start, end = _times(50, label=25)
+    found = list(WalkForwardSplit(5, first=2, embargo_ms=30).split(start, end))
+    assert [(test[0], test[-1]) for _, test in found] == [(20, 29), (30, 39), (40, 49)]
+    # The block of row 20 begins at 200: labels must have ended before 170.
+    assert found[0][0].tolist() == list(range(15))
+    assert [train[-1] for train, _ in found] == [14, 24, 34]
+    short = list(WalkForwardSplit(5, first=2, window=1).split(start, end))
+    assert [train[0] for train, _ in short] == [10, 20, 30]
+
+
+@given(seed=st.integers(0, 1000), embargo=st.integers(0, 80), window=st.integers(0, 3))
+def test_walk_forward_never_knows_the_future(seed: int, embargo: int, window: int) -> None:
+    rng = np.random.default_rng(seed)
+    start = np.cumsum(rng.integers(0, 30, 60)).astype(np.int64)
+    end = start + rng.integers(0, 200, 60)
+    for train, test in WalkForwardSplit(6, 1, window, embargo).split(start, end):
+        assert not len(train) or end[train].max() < start[test[0]] - embargo
+        assert not np.intersect1d(train, test).size
+
+
+@pytest.mark.parametrize(
+    ("groups", "first", "window", "embargo"), [(3, 0, 0, 0), (3, 3, 0, 0), (3, 1, -1, 0), (3, 1, 0, -1)]
+)
+def test_impossible_walks_are_refused(groups: int, first: int, window: int, embargo: int) -> None:
+    with pytest.raises(ValueError, match="impossible"):
+        WalkForwardSplit(groups, first, window, embargo)
+
+
+@pytest.mark.failure(35)
+def test_suspect_windows_cut_rows_by_their_whole_interval() -> None:
+    start, end = _times(10, label=25)
+    clean = without_suspect(start, end, [(48, 52), (90, 1000)])
+    assert np.flatnonzero(~clean).tolist() == [3, 4, 5, 7, 8, 9]
+
+
+def test_purging_against_another_library() -> None:
+    """purgedcv is no dependency: the test runs where somebody has installed it."""
+    purgedcv = pytest.importorskip("purgedcv", reason="purgedcv is not installed")
+    import pandas as pd
+
+    rng = np.random.default_rng(3)
+    start = np.cumsum(rng.integers(1, 30, 120)).astype(np.int64)
+    end = start + rng.integers(0, 150, 120)
+    decided, known = (pd.Series(pd.to_datetime(moments, unit="ms")) for moments in (start, end))
+    other = purgedcv.CombinatorialPurgedCV(6, 2, prediction_times=decided, evaluation_times=known)
+    both = zip(CombinatorialPurgedSplit(6, 2).split(start, end), other.split(np.zeros((120, 1))), strict=True)
+    for (train, test), (their_train, their_test) in both:
+        np.testing.assert_array_equal(test, np.sort(their_test))
+        # Ours may purge a row more where a long label in the middle of a block reaches past its end, never one less.
+        assert set(train.tolist()) <= set(np.asarray(their_train).tolist())

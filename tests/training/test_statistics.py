@@ -19,6 +19,47 @@ def test_deflated_sharpe_of_the_papers_example() -> None:
     assert deflated == pytest.approx(0.9004, abs=5e-5)
 
 
+def test_deflated_sharpe_of_the_papers_other_trial_counts() -> None:
+    # The paper: 46 trials would have left 0.9505; had the returns been normal, 88 would have.
+    ratio, variance = 2.5 / math.sqrt(250), 0.5 / 250
+    fewer = statistics.deflated_sharpe(ratio, 1250, -3, 10, trials=46, variance=variance)
+    normal = statistics.deflated_sharpe(ratio, 1250, 0, 3, trials=88, variance=variance)
+    assert (round(fewer, 4), round(normal, 4)) == (0.9505, 0.9505)
+
+
+def test_probabilistic_sharpe_of_the_papers_fund() -> None:
+    # "The Sharpe ratio efficient frontier": 24 months, Sharpe 0.458 a month, skew -2.448, kurtosis 10.164.
+    assert round(statistics.probabilistic_sharpe(0.458, 24, -2.448, 10.164), 3) == 0.913
+    assert round(statistics.probabilistic_sharpe(0.458, 24, 0, 3), 3) == 0.982
+
+
+@pytest.mark.parametrize(
+    ("periods", "skew", "kurtosis", "years"),
+    [(252, 0, 3, 2.73), (52, 0, 3, 2.83), (12, 0, 3, 3.24), (12, -0.72, 5.78, 4.99)],
+)
+def test_minimum_track_record_of_the_papers_examples(periods: int, skew: float, kurtosis: float, years: float) -> None:
+    # How long a Sharpe ratio of 2 a year must be seen before it is above 1 with a confidence of 95 %.
+    root = math.sqrt(periods)
+    record = statistics.min_track_record(2 / root, skew, kurtosis, benchmark=1 / root, confidence=0.95)
+    assert round(record / periods, 2) == years
+
+
+def test_sixteen_blocks_give_the_papers_number_of_choices() -> None:
+    returns = np.random.default_rng(8).normal(size=(64, 3))
+    assert statistics._halves(returns, 16)[1].shape == (12_870, 3)  # type: ignore[index]
+
+
+def test_exposure_turnover_and_fill_rate_by_hand() -> None:
+    entry, exit_ = [10, 20, 90], [30, 25, 120]
+    assert statistics.exposure(entry, exit_, (0, 100)) == pytest.approx(0.3)
+    assert statistics.exposure([], [], (0, 100)) == 0.0
+    assert math.isnan(statistics.exposure([], [], (5, 5)))
+    assert statistics.turnover([100.0, 200.0], [101.0, 199.0], stake=100.0, days=2.0) == pytest.approx(3.0)
+    assert math.isnan(statistics.turnover([1.0], [1.0], stake=100.0, days=0.0))
+    assert statistics.fill_rate(3, 4) == 0.75
+    assert math.isnan(statistics.fill_rate(0, 0))
+
+
 def test_probabilistic_sharpe_and_track_record_invert_each_other() -> None:
     bars = statistics.min_track_record(0.1, -0.5, 5.0, benchmark=0.03, confidence=0.95)
     # The record length is real-valued: between the whole numbers around it the probability crosses the confidence.
