@@ -127,7 +127,7 @@ class LiveGateway(Gateway):
         self._clock, self._pace, self._monotonic = clock, pace, monotonic
         self._reader = Reader(instrument)
         self._surveyor = Surveyor(venue, self._reader, instrument.symbol)
-        self._memory = remember(saved)
+        self.memory = remember(saved)
         self._events: list[Event] = []
         self._waiting: list[Rows] = []
         self._hedge: bool | None = None
@@ -137,7 +137,7 @@ class LiveGateway(Gateway):
         self._surveying = False
         self._epoch = 0
         self._next_s = 0.0
-        self._purse = Purse(self._surveyor, lanes, self._memory, self._tell, pace.log, monotonic)
+        self._purse = Purse(self._surveyor, lanes, self.memory, self._tell, pace.log, monotonic)
         self._asked = self._confirm = False
         self._failures = 0
         self._told_s = -1e9
@@ -153,7 +153,7 @@ class LiveGateway(Gateway):
         self._lanes.close()
 
     def dump(self) -> bytes:
-        return msgspec.json.encode(self._memory)
+        return msgspec.json.encode(self.memory)
 
     # --- a market is none of our business -----------------------------------------------------------------------------
 
@@ -241,7 +241,7 @@ class LiveGateway(Gateway):
                 self._tell(OrderCancelled(now, link, order.filled, order.reason))
 
     def _execution(self, execution: Execution) -> None:
-        memory, now = self._memory, self._now()
+        memory, now = self.memory, self._now()
         if execution.id in memory.seen or execution.kind == "other":
             return
         memory.seen[execution.id] = execution.time_ms
@@ -266,7 +266,7 @@ class LiveGateway(Gateway):
         now = self._monotonic()
         if self._surveying or now < self._next_s:
             return
-        memory = self._memory
+        memory = self.memory
         at_ms = self._clock()
         if at_ms < 0:
             return  # without a clock nobody can say since when to ask
@@ -313,7 +313,7 @@ class LiveGateway(Gateway):
             self._tell(VenueState(self._now(), ready=True))
 
     def _forget(self, at_ms: int) -> None:
-        memory = self._memory
+        memory = self.memory
         memory.since_ms = max(memory.since_ms, at_ms)
         oldest = memory.since_ms - 2 * OVERLAP_MS
         memory.seen = {id_: time_ms for id_, time_ms in memory.seen.items() if time_ms >= oldest}
@@ -342,7 +342,7 @@ class LiveGateway(Gateway):
     def _resident(self, positions: tuple[PositionRow, ...], orders: tuple[OrderRow, ...]) -> tuple[int, int] | None:
         """The stop that position and orders agree on: ticks and steps; ``None`` without a position."""
         held = [row for row in positions if row.steps]
-        ours = [row for row in held if row.index == self._memory.index] or held
+        ours = [row for row in held if row.index == self.memory.index] or held
         if not ours:
             return None
         [row] = ours[:1]
@@ -357,7 +357,7 @@ class LiveGateway(Gateway):
     def send(self, action: OrderAction, now_ms: int) -> None:
         match action:
             case PlaceEntry():
-                self._memory.index = self._index(action.side)
+                self.memory.index = self._index(action.side)
                 self._order_out("entry", action.link_id, "place_order", entry_request(action, self._rules))
             case PlaceTarget():
                 request = target_request(action, self._rules)
@@ -390,7 +390,7 @@ class LiveGateway(Gateway):
         if request is None:
             self._tell(OrderRejected(self._now(), link, -1, "a price or size that is no order"))
             return
-        request["positionIdx"] = self._memory.index if index is None else index
+        request["positionIdx"] = self.memory.index if index is None else index
 
         def call() -> tuple[int, str] | None:
             """Refusal code and text; code 0 for an accepted order, ``None`` for an unknown outcome."""

@@ -83,6 +83,7 @@ class RegistryWatch:
     def __init__(self, registry: Registry, name: str, store: CouncilStore) -> None:
         self._registry, self._name, self._store = registry, name, store
         self._refused: tuple[int, str] = (-1, "")
+        self._noticed = -1
 
     def look(self) -> CouncilRef:
         """The council in Production, fetched, checked and asked once; blocks for some seconds at most.
@@ -95,6 +96,9 @@ class RegistryWatch:
             There is none, or it cannot be used.
         """
         info = self._registry.production(self._name)
+        if info.version != self._noticed:  # a promotion in the MLflow UI is written down by whoever sees it first
+            self._registry.notice(self._name)
+            self._noticed = info.version
         if self._refused[0] == info.version:
             raise BundleError(self._refused[1], advice="Promote another version")
         folder = self._registry.fetch(self._name, info.version, self._store.cache)

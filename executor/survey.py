@@ -18,7 +18,7 @@ from market.errors import VenueUnavailable
 
 #: Types of the transaction log that move money in or out.
 _TRANSFERS = frozenset({"TRANSFER_IN", "TRANSFER_OUT", "DEPOSIT", "WITHDRAW", "AIRDROP", "BONUS", "BONUS_RECOLLECT"})
-#: Bybit answers at most seven days of executions and of the log at a time.
+#: Bybit answers at most seven days of executions and of the log at a time, and one day of the log without an end.
 _WINDOW_MS = 7 * 86_400_000
 _ATTEMPTS = 3
 
@@ -147,11 +147,10 @@ class Surveyor:
         found: list[Execution] = []
         start = max(since_ms, 0)
         while True:
-            more = {"endTime": start + _WINDOW_MS} if start + _WINDOW_MS < now_ms else {}
-            found += self._executed(startTime=start, **more)
-            if not more:
-                return tuple(sorted(found, key=lambda execution: execution.time_ms))
+            found += self._executed(startTime=start, endTime=start + _WINDOW_MS)
             start += _WINDOW_MS
+            if start > now_ms:
+                return tuple(sorted(found, key=lambda execution: execution.time_ms))
 
     def _executed(self, **params: Any) -> list[Execution]:
         """Executions, oldest first."""
@@ -165,19 +164,17 @@ class Surveyor:
         newest: tuple[int, Decimal] | None = None
         start = max(since_ms, 0)
         while True:
-            more = {"endTime": start + _WINDOW_MS} if start + _WINDOW_MS < now_ms else {}
-            rows = self._venue.pages(
-                "get_transaction_log", accountType="UNIFIED", currency="USDT", limit=50, startTime=start, **more
-            )
+            window = {"startTime": start, "endTime": start + _WINDOW_MS}
+            rows = self._venue.pages("get_transaction_log", accountType="UNIFIED", currency="USDT", limit=50, **window)
             for row in rows:
                 time_ms, change, balance = _entry(row)
                 if row.get("type") in _TRANSFERS:
                     transfers[str(row.get("id") or f"{time_ms}:{change}:{balance}")] = (time_ms, change)
                 if newest is None or time_ms > newest[0]:
                     newest = time_ms, balance
-            if not more:
-                return transfers, newest[1] if newest else None
             start += _WINDOW_MS
+            if start > now_ms:
+                return transfers, newest[1] if newest else None
 
 
 def _entry(row: Mapping[str, Any]) -> tuple[int, Decimal, Decimal]:

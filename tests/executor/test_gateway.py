@@ -7,7 +7,6 @@ from decimal import Decimal
 import pytest
 
 from executor.actions import CancelEntry, ClosePosition, PlaceEntry, QueryOrder, ReadEquity, ReadPosition
-from executor.guard import POST_ONLY_REASON
 from executor.events import (
     EquityRead,
     Event,
@@ -24,6 +23,7 @@ from executor.events import (
     Protected,
 )
 from executor.gateway import DryRunGateway
+from executor.guard import POST_ONLY_REASON
 from market.errors import DataError
 from market.events import ASK, BID, BOOK, FIRST, LAST, SNAPSHOT, TRADE, EventBatch
 from simulation import SYNTHETIC, FillModel
