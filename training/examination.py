@@ -23,6 +23,7 @@ from training.challenger import Champion, compare
 from training.evaluation import council_paths, council_sides
 from training.findings import Findings
 from training.folds import Layout, Rows, Splitter
+from training.funding import Funding
 from training.gate import judge
 from training.holdout import HoldOut, Reads
 from training.leaks import foresight
@@ -57,6 +58,7 @@ def examine(
     feature_names: Sequence[str],
     data_fingerprint: str,
     settings: Settings,
+    funding: Funding | None = None,
     champion: Champion | None = None,
     progress: Progress | None = None,
 ) -> Findings:
@@ -68,7 +70,7 @@ def examine(
     sample = draw_sample(
         bars, feature_names, holdout_share=rules.holdout_share, min_bars=rules.min_bars, groups=rules.groups
     )
-    desk = _Desk(settings, instrument, timeframe_ms(rules.timeframe), Tape(events))
+    desk = _Desk(settings, instrument, timeframe_ms(rules.timeframe), Tape(events), funding or Funding())
     names = tuple(feature_names[column] for column in sample.kept.tolist())
     rows = Rows(np.ascontiguousarray(sample.development.values[:, sample.kept]), names, sample.development.close_ms)
     layout = Layout(rows, splitter_of(rules))
@@ -80,7 +82,7 @@ def examine(
 
     search = search_of(rules, space)
     prefix = f"{symbol}-{rules.timeframe}-"
-    name = prefix + study_key(settings, search, rows, symbol, spec_hash, data_fingerprint)
+    name = prefix + study_key(settings, search, rows, symbol, spec_hash, data_fingerprint, desk.funding)
     books = settings.paths.studies
     study = run_study(
         layout,
@@ -176,7 +178,13 @@ def search_of(rules: Training, space: SearchSpace) -> Search:
 
 
 def study_key(
-    settings: Settings, search: Search, rows: Rows, symbol: str, spec_hash: str, data_fingerprint: str
+    settings: Settings,
+    search: Search,
+    rows: Rows,
+    symbol: str,
+    spec_hash: str,
+    data_fingerprint: str,
+    funding: Funding,
 ) -> str:
     """Name of the study of this data and this search: whoever asks for the same goes on with it."""
     rules = settings.training.model_dump(
@@ -186,22 +194,24 @@ def study_key(
     digest.update(json.dumps([search.space.key(), settings.costs.model_dump(mode="json"), rows.names]).encode())
     digest.update(np.ascontiguousarray(rows.values).tobytes())
     digest.update(rows.decide_ms.tobytes())
+    if len(funding):
+        digest.update(funding.times_ms.tobytes() + funding.rates.tobytes())
     return f"{data_fingerprint[:12]}-{digest.hexdigest()[:12]}"
 
 
 class _Desk:
     """Makes simulators that look at the same tape."""
 
-    def __init__(self, settings: Settings, instrument: Instrument, bar_ms: int, tape: Tape) -> None:
+    def __init__(self, settings: Settings, instrument: Instrument, bar_ms: int, tape: Tape, funding: Funding) -> None:
         fees = settings.costs
         model = FillModel(fees.order_latency_ms, float(fees.maker_fee), float(fees.taker_fee))
         self.costs = Costs(model, float(settings.training.plan_notional))
-        self._instrument, self._bar_ms, self._tape = instrument, bar_ms, tape
+        self._instrument, self._bar_ms, self._tape, self.funding = instrument, bar_ms, tape, funding
 
     def simulator(self, bars: Bars, until_ms: int | None) -> Simulator:
         """Of the plans of `bars`; it sees no event at or after `until_ms`."""
         events = (lambda: self._tape) if until_ms is None else (lambda: self._tape.until(until_ms))
-        return Simulator(bars, events, self._instrument, self._bar_ms, self.costs)
+        return Simulator(bars, events, self._instrument, self._bar_ms, self.costs, self.funding)
 
 
 def _probe(simulator: Simulator) -> Outcomes:

@@ -15,6 +15,7 @@ from settings import Settings
 from training.challenger import Champion, Comparison
 from training.examination import Progress, examine
 from training.findings import Findings
+from training.funding import Funding
 from training.gate import GateVerdict
 from training.report import describe, write_report
 
@@ -67,6 +68,7 @@ def train(
     data_fingerprint: str,
     settings: Settings,
     folder: Path,
+    funding: Funding | None = None,
     champion: Champion | None = None,
     progress: Progress | None = None,
 ) -> TrainingResult:
@@ -86,6 +88,8 @@ def train(
         The effective settings; `training`, `gate`, `costs`, `market` and `paths` are read.
     folder
         Receives ``bundle/`` and ``report.html``; created.
+    funding
+        Payments while the events were recorded; ``None`` for a market that has none.
     champion
         What is in Production, to be compared on the same unseen days.
     progress
@@ -109,6 +113,7 @@ def train(
         feature_names=feature_names,
         data_fingerprint=data_fingerprint,
         settings=settings,
+        funding=funding,
         champion=champion,
         progress=progress,
     )

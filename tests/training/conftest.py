@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import settings as configuration
@@ -14,6 +15,7 @@ from features import Bars, build, feature_names, spec_hash
 from market.events import EventBatch
 from settings import Settings
 from simulation import SYNTHETIC, FillModel, synthetic_events
+from training.folds import Layout, Rows, Splitter
 from training.outcomes import Costs, Simulator, tradable
 from training.pipeline import TrainingResult, train
 
@@ -52,6 +54,15 @@ class Market:
 COSTS = Costs(FillModel(latency_ms=50, maker_fee=0.0002, taker_fee=0.00055), notional=1_000.0)
 
 
+def layout_of(simulator: Simulator, splitter: Splitter) -> Layout:
+    """All tradable rows, with the features that are known often enough."""
+    values = simulator.bars.values
+    kept = np.flatnonzero(np.isnan(values).mean(axis=0) <= 0.2)
+    names = feature_names(LEVELS)
+    rows = Rows(np.ascontiguousarray(values[:, kept]), tuple(names[column] for column in kept), simulator.bars.close_ms)
+    return Layout(rows, splitter)
+
+
 @cache
 def make_market(seed: int, signal: float, minutes: int) -> Market:
     events = list(synthetic_events(seed, signal, START_MS, minutes * MINUTE, levels=LEVELS))
@@ -69,7 +80,7 @@ def make_settings(tmp_path: Path) -> Callable[..., Settings]:
     """Settings of a small study in the test's own folder; keywords are those of ``[training]``."""
 
     def make(**training: object) -> Settings:
-        small = {"timeframe": "1m", "trials": 4, "members": 3, "seed": 5, "workers": 2}
+        small = {"timeframe": "1m", "trials": 4, "members": 3, "seed": 5, "workers": 1}
         return configuration.override(Settings(), paths={"data": tmp_path / "data"}, training={**small, **training})
 
     return make

@@ -14,6 +14,7 @@ from settings import Gate
 from training.backtest import Track
 from training.gate import GateVerdict, judge
 from training.holdout import HoldOutResult
+from training.leaks import Foresight
 
 
 def _track(mean: float, trades: int = 40, rows: int = 1_000, seed: int = 0) -> Track:
@@ -27,7 +28,12 @@ def _track(mean: float, trades: int = 40, rows: int = 1_000, seed: int = 0) -> T
 def _holdout(track: Track) -> HoldOutResult:
     rows = len(track.returns)
     return HoldOutResult(
-        track, np.arange(rows, dtype=np.int64), np.zeros(rows, np.int8), np.array([-0.01, -0.02]), 0.05
+        track,
+        np.arange(rows, dtype=np.int64),
+        np.zeros(rows, np.int8),
+        np.array([-0.01, -0.02]),
+        0.05,
+        np.full((1, 2), 0.1),
     )
 
 
@@ -43,6 +49,9 @@ class Evidence:
         )
     )
     random: NDArray[np.float64] = field(default_factory=lambda: np.linspace(-0.1, 0.01, 200))
+    inherited: int = 0
+    foresight: tuple[Foresight, ...] = ()
+    reads: int = 1
     holdout: HoldOutResult = field(default_factory=lambda: _holdout(_track(0.002, 20, 300)))
 
     def verdict(self) -> GateVerdict:
@@ -56,6 +65,9 @@ class Evidence:
             returns=self.returns,
             random=self.random,
             holdout=self.holdout,
+            inherited=self.inherited,
+            foresight=self.foresight,
+            reads=self.reads,
         )
 
 
@@ -68,7 +80,7 @@ def test_a_strong_council_passes_and_says_why() -> None:
     assert verdict.passed
     assert _unmet(verdict) == set()
     assert [reason.name for reason in verdict.reasons] == [
-        "dsr", "pbo", "paths", "random", "holdout_trades", "holdout_return",
+        "dsr", "pbo", "paths", "random", "leaks", "holdout_reads", "holdout_trades", "holdout_return",
     ]  # fmt: skip
     assert verdict.figures["tried"] == 9
 
@@ -113,7 +125,7 @@ def test_the_verdict_is_plain_json() -> None:
     plain = json.loads(json.dumps(verdict.to_json(), allow_nan=False))
     assert plain["dsr"] is None
     assert plain["passed"] is False
-    assert len(plain["reasons"]) == 6
+    assert len(plain["reasons"]) == 8
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -125,3 +137,19 @@ def test_the_best_of_many_lucky_ones_does_not_pass(seed: int) -> None:
     verdict = Evidence(paths=[lucky] * 5, returns=returns).verdict()
     assert verdict.figures["psr"] > 0.95
     assert "dsr" in _unmet(verdict)
+
+
+def test_a_leak_and_a_second_look_fail_by_themselves() -> None:
+    leak = Foresight("tomorrow", 0.9, 0.8, "the return over the next 1 bar")
+    verdict = Evidence(foresight=(leak, Foresight("honest", 0.1, 0.02, "the outcome of a long plan"))).verdict()
+    assert _unmet(verdict) == {"leaks"}
+    assert "tomorrow" in next(reason.text for reason in verdict.reasons if reason.name == "leaks")
+    assert _unmet(Evidence(reads=2).verdict()) == {"holdout_reads"}
+    assert _unmet(Evidence(reads=0).verdict()) == {"holdout_reads"}
+
+
+def test_what_an_earlier_study_tried_counts_too() -> None:
+    own, heir = Evidence().verdict(), Evidence(inherited=500).verdict()
+    assert heir.figures["tried"] == own.figures["tried"] + 500
+    assert heir.figures["dsr_hurdle"] > own.figures["dsr_hurdle"]
+    assert heir.dsr < own.dsr

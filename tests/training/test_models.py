@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import lightgbm as lgb
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.models import NEVER, BoosterParams, Lesson, fit, predict, threshold
+from training.models import NEVER, Binned, BoosterParams, Lesson, fit, predict, threshold
 from training.outcomes import Outcomes
 
 PARAMS = BoosterParams(
@@ -21,7 +24,24 @@ PARAMS = BoosterParams(
 )
 
 
-def _lesson(rows: int = 400, skill: float = 1.0, filled: float = 0.8) -> Lesson:
+@dataclass(frozen=True)
+class Class:
+    """Features and what is to be learnt from them."""
+
+    values: np.ndarray
+    lesson: Lesson
+
+    @property
+    def outcomes(self) -> Outcomes:
+        return self.lesson.outcomes
+
+    def fit(self, train: np.ndarray) -> lgb.Booster:
+        learnt = self.lesson.labels(train)
+        assert learnt is not None
+        return fit(Binned(self.values, train, tuple("abcde")), learnt, PARAMS, seed=1)
+
+
+def _lesson(rows: int = 400, skill: float = 1.0, filled: float = 0.8) -> Class:
     generator = np.random.default_rng(9)
     values = generator.normal(size=(rows, 5))
     values[generator.random(values.shape) < 0.05] = np.nan
@@ -29,14 +49,12 @@ def _lesson(rows: int = 400, skill: float = 1.0, filled: float = 0.8) -> Lesson:
     decide = np.arange(rows, dtype=np.int64) * 60_000
     closed = generator.random(rows) < filled
     outcomes = Outcomes(closed, np.ones(rows, np.bool_), decide + 180_000, np.where(closed, net, 0.0))
-    return Lesson(values, tuple("abcde"), decide, outcomes)
+    return Class(values, Lesson(decide, outcomes))
 
 
 def test_a_booster_finds_what_is_there_and_is_the_same_every_time() -> None:
     lesson, train, test = _lesson(), np.arange(300), np.arange(300, 400)
-    booster, again = (fit(lesson, train, PARAMS, seed=1) for _ in range(2))
-    assert booster is not None
-    assert again is not None
+    booster, again = (lesson.fit(train) for _ in range(2))
     assert booster.model_to_string() == again.model_to_string()
     predictions = predict(booster, lesson.values[test])
     won = lesson.outcomes.net_return[test] > 0
@@ -48,35 +66,43 @@ def test_only_closed_plans_are_labels() -> None:
     changed = lesson.outcomes.net_return.copy()
     changed[~lesson.outcomes.closed] = np.nan
     outcomes = Outcomes(lesson.outcomes.closed, lesson.outcomes.known, lesson.outcomes.end_ms, changed)
-    other = fit(Lesson(lesson.values, lesson.names, lesson.decide_ms, outcomes), train, PARAMS, seed=1)
-    own = fit(lesson, train, PARAMS, seed=1)
-    assert own is not None
-    assert other is not None
-    assert own.model_to_string() == other.model_to_string()
+    other = Class(lesson.values, Lesson(lesson.lesson.decide_ms, outcomes))
+    assert lesson.fit(train).model_to_string() == other.fit(train).model_to_string()
 
 
 def test_test_rows_have_no_say_in_the_fit() -> None:
     lesson, train = _lesson(), np.arange(200)
     values = lesson.values.copy()
     values[200:] *= 1_000.0
-    own = fit(lesson, train, PARAMS, seed=1)
-    other = fit(Lesson(values, lesson.names, lesson.decide_ms, lesson.outcomes), train, PARAMS, seed=1)
-    assert own is not None
-    assert other is not None
-    assert own.model_to_string() == other.model_to_string()
+    other = Class(values, lesson.lesson)
+    assert lesson.fit(train).model_to_string() == other.fit(train).model_to_string()
+
+
+def test_features_are_binned_once_for_many_fits() -> None:
+    lesson, everything = _lesson(), np.arange(300)
+    binned = Binned(lesson.values, everything, tuple("abcde"))
+    for train in (everything, everything[50:], everything[::2]):
+        learnt = lesson.lesson.labels(train)
+        assert learnt is not None
+        part = binned.part(*learnt)
+        assert part.num_data() == len(learnt[0])
+        np.testing.assert_array_equal(part.get_label(), learnt[1])
+        # The same bins, whichever rows are used: a fit on a part equals one whose rows alone are weighted.
+        own = fit(binned, learnt, PARAMS, seed=1)
+        again = fit(binned, learnt, PARAMS, seed=1)
+        assert own.model_to_string() == again.model_to_string()
 
 
 def test_too_few_labels_teach_nothing_and_never_vote() -> None:
     lesson = _lesson()
-    assert fit(lesson, np.arange(30), PARAMS, seed=1) is None
+    assert lesson.lesson.labels(np.arange(30)) is None
     one_sided = Outcomes(
         lesson.outcomes.closed,
         lesson.outcomes.known,
         lesson.outcomes.end_ms,
         np.abs(lesson.outcomes.net_return) + 0.001,
     )
-    one_class = Lesson(lesson.values, lesson.names, lesson.decide_ms, one_sided)
-    assert fit(one_class, np.arange(300), PARAMS, seed=1) is None
+    assert Lesson(lesson.lesson.decide_ms, one_sided).labels(np.arange(300)) is None
     silent = predict(None, lesson.values)
     assert (silent == -np.inf).all()
     assert threshold(silent, 0.1) == NEVER

@@ -7,17 +7,21 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import settings as configuration
 import training
-from council import load_bundle
-from features import Bars, spec_hash
-from market.errors import NotEnoughDataError
+from council import StrategyParams, load_bundle
+from features import Bars, feature_names, spec_hash
+from market.errors import NotEnoughDataError, TrainingError
 from settings import Settings
 from tests.training.conftest import LEVELS, MINUTE, Market, make_market
+from training.holdout import HoldOut
 from training.pipeline import TrainingResult
+from training.study import StudyResult, run_study
 
 MakeSettings = Callable[..., Settings]
 #: Bars of the markets on which the gate is tried: what `make demo` captures, roughly.
@@ -27,13 +31,11 @@ MINUTES = 1_300
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingResult, Path]:
     """A council trained on a market with a strong planted signal."""
-    import settings as configuration
-
     folder = tmp_path_factory.mktemp("planted")
     own = configuration.override(
         Settings(),
         paths={"data": folder / "data"},
-        training={"timeframe": "1m", "trials": 8, "members": 3, "seed": 5, "holdout_share": 0.25},
+        training={"timeframe": "1m", "trials": 8, "members": 3, "seed": 5, "holdout_share": 0.25, "workers": 1},
     )
     return make_market(21, 3.0, MINUTES).train(own, folder / "out"), folder
 
@@ -81,9 +83,13 @@ def test_metrics_are_finite_and_the_study_is_journalled(planted: tuple[TrainingR
     result, folder = planted
     assert all(math.isfinite(value) for value in result.metrics.values())
     assert result.metrics["gate_passed"] == 1.0
-    journals = list((folder / "data" / "studies").glob("SYNUSDT-1m-*.journal"))
+    journals = list((folder / "data" / "studies").glob("SYNUSDT-1m-*/journal.log"))
     assert len(journals) == 1
-    assert sum(json.loads(line)["op_code"] == 4 for line in journals[0].read_text().splitlines()) >= 8
+    # Operation 4 of Optuna's journal makes a trial; each is there once.
+    assert sum(json.loads(line)["op_code"] == 4 for line in journals[0].read_text().splitlines()) == 8
+    assert result.metrics["holdout_reads"] == 1
+    assert result.tags["gate.dsr"] == "met"
+    assert float(result.tags["figure.dsr"]) == pytest.approx(result.gate.dsr, rel=1e-4)
 
 
 def test_the_gate_does_not_pass_with_the_signal_off(make_settings: MakeSettings, tmp_path: Path) -> None:
@@ -116,9 +122,14 @@ def _same(one: TrainingResult, other: TrainingResult) -> bool:
 def test_the_same_seed_gives_the_same_council_for_any_number_of_workers(
     market: Market, make_settings: MakeSettings, tmp_path: Path
 ) -> None:
-    one, many = (market.train(make_settings(workers=workers, trials=3), tmp_path / str(workers)) for workers in (1, 3))
-    assert _same(one, many)
-    other = market.train(make_settings(trials=3, seed=6), tmp_path / "other")
+    def council(name: str, **training: object) -> TrainingResult:
+        own = make_settings(trials=5, ahead=2, **training)
+        own = configuration.override(own, paths={"data": tmp_path / name / "data"})
+        return market.train(own, tmp_path / name / "out")
+
+    one = council("one")
+    assert _same(one, council("two", workers=2))
+    other = council("other", seed=6)
     assert not _same(one, other)
 
 
@@ -134,8 +145,13 @@ def test_tuning_never_sees_the_holdout(market: Market, make_settings: MakeSettin
         for batch in market.events
     ]
     altered = Bars(**{name: getattr(bars, name) for name in Bars.__slots__} | {"values": values})
+    # The same study, even: its name is made of all that tuning sees, and so the second finds the first one's trials.
     one = market.train(make_settings(trials=3), tmp_path / "one")
     other = Market(events, altered).train(make_settings(trials=3), tmp_path / "other")
+    assert other.metrics["trials_resumed"] == 3
+    own = configuration.override(make_settings(trials=3), paths={"data": tmp_path / "afresh"})
+    other = Market(events, altered).train(own, tmp_path / "afresh" / "out")
+    assert other.metrics["trials_resumed"] == 0
     for name in ("dsr", "pbo", "sharpe", "path_return_mean"):
         assert one.gate.figures[name] == other.gate.figures[name]
     assert one.gate.figures["holdout_return"] != other.gate.figures["holdout_return"]
@@ -143,9 +159,46 @@ def test_tuning_never_sees_the_holdout(market: Market, make_settings: MakeSettin
         assert path.read_bytes() == (other.bundle / path.relative_to(one.bundle)).read_bytes()
 
 
+def test_a_holdout_that_tuning_reads_is_refused(
+    market: Market, make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guard itself: whoever looks before the council is chosen ends the training."""
+    kept: list[HoldOut] = []
+
+    class Watched(HoldOut):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            kept.append(self)
+
+    def peeking(*arguments: Any, **options: Any) -> StudyResult:
+        kept[0].open()
+        return run_study(*arguments, **options)
+
+    monkeypatch.setattr("training.examination.HoldOut", Watched)
+    monkeypatch.setattr("training.examination.run_study", peeking)
+    with pytest.raises(TrainingError, match="hold-out was read 1 times"):
+        market.train(make_settings(trials=2), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_feature_that_is_the_label_of_the_future_fails_the_gate(
+    market: Market, make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    ahead = np.zeros(len(market.bars))
+    ahead[:-1] = np.sign(np.diff(market.bars.close))
+    values = market.bars.values.copy()
+    column = feature_names(LEVELS).index("imbalance_5_mean")
+    values[:, column] = np.where(market.bars.valid, ahead, np.nan)
+    result = Market(market.events, replace(market.bars, values=values)).train(make_settings(trials=2), tmp_path / "out")
+    (reason,) = (one for one in result.gate.reasons if one.name == "leaks")
+    assert not reason.passed
+    assert not result.gate.passed
+    assert "imbalance_5_mean" in reason.text
+    assert "imbalance_5_mean" in result.report.read_text(encoding="utf-8")
+
+
 def test_no_label_of_a_training_row_ends_inside_a_test_block(market: Market) -> None:
     from training.splits import CombinatorialPurgedSplit
-    from training.study import StrategyParams
 
     simulator = market.simulator()
     decide_ms = simulator.bars.close_ms
