@@ -9,7 +9,7 @@ from typing import Any
 from simulation.exchange.desk import Desk
 from simulation.exchange.listing import Listing
 from simulation.exchange.order_requests import MODES, check_direction, check_price, steps_of
-from simulation.exchange.orders import FULL_STOPS, POSITION_STOPS, Order, Refusal
+from simulation.exchange.orders import FULL_STOPS, PARTIAL_STOPS, POSITION_STOPS, Order, Refusal
 from simulation.exchange.requests import TRIGGERS, check_stops, need_category, need_listing, one_of, ticks
 from simulation.exchange.routes import Params
 
@@ -53,6 +53,8 @@ def amendment(params: Params, desk: Desk, order: Order) -> dict[str, Any]:
         changes["price"] = _new_price(params, order)
     if params.get("qty") not in (None, ""):
         changes["qty"] = _new_qty(params, order)
+        if order.stop_kind in PARTIAL_STOPS and order.conditional:
+            _check_part(desk, order, changes["qty"])
     changes = {name: value for name, value in changes.items() if value != getattr(order, name)}
     if not changes:
         raise Refusal(10001, _UNCHANGED)
@@ -84,6 +86,13 @@ def _new_qty(params: Params, order: Order) -> int:
     if steps <= order.filled:
         raise Refusal(110064, "The modified contract quantity cannot be less than or equal to the filled quantity.")
     return steps
+
+
+def _check_part(desk: Desk, order: Order, qty: int) -> None:
+    if qty > abs(desk.position_of(order).steps):
+        raise Refusal(
+            110058, "You can't set take profit and stop loss due to insufficient size of remaining position size."
+        )
 
 
 def _new_trigger(params: Params, order: Order) -> dict[str, Any]:

@@ -182,6 +182,8 @@ class Desk:
             self.finish(order, "Cancelled", "CancelBySmp", "EC_BySelfMatch")
         elif order.kind == "Market" or order.tif in ("IOC", "FOK"):
             self.finish(order, "Cancelled", "UNKNOWN", "EC_NoImmediateQtyToFill")
+        elif self._wanted(order) == 0:
+            self.finish(order, "Cancelled", "CancelByReduceOnly", "EC_PerCancelRequest")
         else:
             self._rest(order)
 
@@ -195,16 +197,16 @@ class Desk:
             self.tell_order(order)
 
     def _take(self, order: Order, limit: int) -> None:
-        market, size = order.listing.market, order.left
-        if order.reduces:
-            size = min(size, max(-order.sign * self.position_of(order).steps, 0))
-        left = size
-        while left > 0:
-            rest = market.take(order.side, limit, left, order.number)
+        while (size := self._wanted(order)) > 0:
+            rest = order.listing.market.take(order.side, limit, size, order.number)
             self._book_fills(order.listing)
-            if rest == left:
+            if rest == size:
                 break
-            left = rest
+
+    def _wanted(self, order: Order) -> int:
+        """Steps that an order may trade now: a reducing one never more than there is to reduce."""
+        room = -order.sign * self.position_of(order).steps
+        return min(order.left, max(room, 0)) if order.reduces else order.left
 
     def _bound(self, order: Order) -> int:
         """Worst price of a market order: its own tolerance, or the price band around the best price."""

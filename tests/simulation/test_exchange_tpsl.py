@@ -105,6 +105,8 @@ def test_stops_are_never_larger_than_the_position() -> None:
     counter = Counter()
     counter.order("Buy", "1")
     counter.ask("position/trading-stop", stopLoss=counter.price(0, 200), slSize="0.8", **PARTIAL)
+    named = {"symbol": SYMBOL, "orderId": stops(counter)["PartialStopLoss"]["orderId"]}
+    assert counter.refused("order/amend", qty="1.001", **named) == 110058
     counter.order("Sell", "0.5", reduceOnly=True)
     assert stops(counter)["PartialStopLoss"]["qty"] == "0.500"
     counter.order("Sell", "0.5", reduceOnly=True)
