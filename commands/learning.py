@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 from commands._shared import pipeline, settings_of, symbol_option, timeframe_option
 
 if TYPE_CHECKING:
-    pass
+    from council import ModelVersionInfo, Registry
 
 
 @click.command()
@@ -44,15 +45,53 @@ def train(
 @click.pass_context
 def promote(context: click.Context, symbol: str | None, timeframe: str | None, version: int | None) -> None:
     """Put a council into Production: the executor takes it over at its next bar."""
+    registry, name = _shelf(context, symbol, timeframe)
+    _say_promoted(registry.promote(name, version))
+
+
+@click.command()
+@click.option("--symbol", help="Contract. [default: that of the newest version of all]")
+@timeframe_option
+@click.pass_context
+def rollback(context: click.Context, symbol: str | None, timeframe: str | None) -> None:
+    """Put back into Production what was there before, by the ledger; twice goes back two versions."""
+    registry, name = _shelf(context, symbol, timeframe)
+    _say_promoted(registry.rollback(name))
+
+
+@click.command()
+@click.option("--symbol", help="Contract. [default: that of the newest version of all]")
+@timeframe_option
+@click.pass_context
+def ledger(context: click.Context, symbol: str | None, timeframe: str | None) -> None:
+    """Who promoted what, when, and over which version; promotions made in the MLflow UI are written down now."""
+    registry, name = _shelf(context, symbol, timeframe)
+    registry.notice(name)
+    entries = registry.ledger.entries(name)
+    if not entries:
+        click.echo(f"nothing was ever promoted under the name {name}")
+    for entry in entries:
+        at = datetime.fromtimestamp(entry.time_ms / 1000, UTC)
+        over = f"over version {entry.over}" if entry.over is not None else "the first"
+        gate = "gate passed" if entry.gate_passed else "gate FAILED"
+        click.echo(
+            f"{entry.number:>4}  {at:%Y-%m-%d %H:%M:%S} UTC  {name} version {entry.version} {over}, "
+            f"{entry.how} by {entry.by}; {gate}; {entry.content_hash[:12]}"
+        )
+
+
+def _shelf(context: click.Context, symbol: str | None, timeframe: str | None) -> tuple[Registry, str]:
+    """The registry, and the registered name that a command is about."""
     from council.registry import Registry
 
     settings = settings_of(context, training={"timeframe": timeframe})
     registry = Registry(settings.registry_uri, settings.paths.mlruns / "artifacts")
     if symbol:
-        name = settings.model_name(symbol, settings.training.timeframe)
-    else:
-        name = registry.newest_name(f"{settings.mlflow.model_prefix}-")
-    info = registry.promote(name, version)
+        return registry, settings.model_name(symbol, settings.training.timeframe)
+    return registry, registry.newest_name(f"{settings.mlflow.model_prefix}-")
+
+
+def _say_promoted(info: ModelVersionInfo) -> None:
     click.echo(f"{info.name} version {info.version} is in Production")
     if not info.gate_passed:
         click.echo("its gate verdict is FAILED: the executor trades it in dry-run only")
@@ -111,4 +150,4 @@ def check_lookahead(context: click.Context, symbol: str | None, timeframe: str |
     raise SystemExit(0 if checked.passed else 1)
 
 
-COMMANDS = (train, promote, run, features, check_lookahead)
+COMMANDS = (train, promote, rollback, ledger, run, features, check_lookahead)

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from council._mlflow import Connection, Missing
+from council._registration import BATCH, create_version, experiment_of, log_run
 from council._version import ModelVersionInfo
 from council.bundle import load_bundle
+from council.ledger import How, Ledger, LedgerEntry
 from council.packaging import describe, package
-from market.errors import BundleError, NoProductionError, RegistryError
+from market.errors import BundleError, NoProductionError, RegistryError, RegistryUnavailable
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -30,7 +32,6 @@ PRODUCTION = "production"
 PLACE = "artifacts/council"
 
 _FOLDER = "council"
-_BATCH = 100
 
 
 class Registry:
@@ -42,7 +43,7 @@ class Registry:
         ``sqlite:///path`` or ``http://host:port``. One address per installation: what was written through a server can
         only be read through it.
     artifact_root
-        Where the artifacts of an SQLite registry are kept; a server has its own place.
+        Where the artifacts of an SQLite registry are kept; a server has its own place. The ledger lies beside it.
 
     Notes
     -----
@@ -52,6 +53,7 @@ class Registry:
     def __init__(self, uri: str, artifact_root: Path) -> None:
         self.uri = uri
         self.artifact_root = artifact_root
+        self.ledger = Ledger(artifact_root.parent / "ledger.jsonl")
         self._connection = Connection(uri)
 
     def register(
@@ -108,14 +110,17 @@ class Registry:
         with self._connection.calls(), tempfile.TemporaryDirectory() as scratch:
             client = self._connection.client
             folder = package(bundle, Path(scratch) / _FOLDER, PLACE)
-            run = client.create_run(self._experiment(name), run_name=f"{name} {manifest.content_hash[:8]}")
+            run = client.create_run(
+                experiment_of(self._connection, self.artifact_root, name),
+                run_name=f"{name} {manifest.content_hash[:8]}",
+            )
             run_id = run.info.run_id
             try:
-                self._log(run_id, metrics or {}, params or {}, all_tags)
+                log_run(client, run_id, metrics or {}, params or {}, all_tags)
                 client.log_artifacts(run_id, str(folder), _FOLDER)
                 if report is not None:
                     client.log_artifact(run_id, str(report), "report")
-                version = self._create_version(name, run_id, all_tags, description or describe(manifest))
+                version = create_version(client, name, run_id, all_tags, description or describe(manifest), _FOLDER)
             except BaseException:
                 client.set_terminated(run_id, "FAILED")
                 raise
@@ -123,7 +128,7 @@ class Registry:
         return version
 
     def promote(self, name: str, version: int | None = None) -> ModelVersionInfo:
-        """Give the alias ``production`` to a version, as the UI does.
+        """Give the alias ``production`` to a version, as the UI does, and write it into the ledger.
 
         Parameters
         ----------
@@ -140,6 +145,55 @@ class Registry:
             The registry is down; nothing was changed, or it cannot be known.
         """
         chosen = self.version(name, version) if version is not None else self._latest(name)
+        self.notice(name)
+        return self._promote(chosen, "promote")
+
+    def rollback(self, name: str) -> ModelVersionInfo:
+        """Promote what was in Production before, by the ledger. Twice goes back two versions.
+
+        Raises
+        ------
+        RegistryError
+            The ledger knows of nothing before, or that version is not there any more.
+        RegistryUnavailable
+            The registry is down; nothing was changed, or it cannot be known.
+        """
+        self.notice(name)
+        stack = self.ledger.in_production(name)
+        if len(stack) < 2:
+            raise RegistryError(
+                f"the ledger knows of no version of {name} before the present one",
+                advice="Choose one: purplesky promote --version N",
+            )
+        return self._promote(self.version(name, stack[-2]), "rollback")
+
+    def notice(self, name: str) -> LedgerEntry | None:
+        """Write into the ledger what is in Production, if somebody promoted it elsewhere; the new entry, if any.
+
+        Raises
+        ------
+        RegistryUnavailable
+            The registry is down.
+        RegistryError
+            The ledger cannot be written, or was changed.
+        """
+        try:
+            found = self.production(name)
+        except NoProductionError:
+            return None
+        except RegistryUnavailable:
+            raise
+        except RegistryError:  # alias and stage contradict each other: nothing is in Production until a person decides
+            return None
+        return self._note(found, "seen")
+
+    def _note(self, info: ModelVersionInfo, how: How) -> LedgerEntry | None:
+        return self.ledger.write(
+            info.name, info.version, how, content_hash=info.content_hash, gate_passed=info.gate_passed
+        )
+
+    def _promote(self, chosen: ModelVersionInfo, how: How) -> ModelVersionInfo:
+        name = chosen.name
         with self._connection.calls(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # stages are deprecated, and still in the UI
             client = self._connection.client
@@ -147,6 +201,12 @@ class Registry:
                 if other.current_stage == "Production" and int(other.version) != chosen.version:
                     client.transition_model_version_stage(name, other.version, "Archived")
             client.set_registered_model_alias(name, PRODUCTION, str(chosen.version))
+        entry = self._note(chosen, how)
+        if entry is not None:
+            over = f" over version {entry.over}" if entry.over is not None else ""
+            text = f"version {entry.version}{over} by {entry.by} ({entry.how})"
+            with self._connection.calls():
+                self._connection.client.set_registered_model_tag(name, f"ledger.{entry.number:06d}", text)
         return chosen
 
     def production(self, name: str) -> ModelVersionInfo:
@@ -208,7 +268,7 @@ class Registry:
             client = self._connection.client
             token: str | None = None
             while token != "":
-                page = client.search_model_versions(f"name='{name}'", max_results=_BATCH, page_token=token)
+                page = client.search_model_versions(f"name='{name}'", max_results=BATCH, page_token=token)
                 found.extend(page)
                 token = page.token or ""
         return sorted(map(ModelVersionInfo.of, found), key=lambda info: info.version)
@@ -315,50 +375,6 @@ class Registry:
                 advice="Promote another version, or train a council",
             ) from error
         return Path(local)
-
-    def _experiment(self, name: str) -> str:
-        client = self._connection.client
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            # Without a place of its own, an experiment of an SQLite store goes to the working directory.
-            place = (self.artifact_root / name).absolute().as_uri() if self._connection.file else None
-            return str(client.create_experiment(name, artifact_location=place))
-        if experiment.lifecycle_stage == "deleted":
-            client.restore_experiment(experiment.experiment_id)
-        return str(experiment.experiment_id)
-
-    def _log(
-        self, run_id: str, metrics: Mapping[str, float], params: Mapping[str, Any], tags: Mapping[str, str]
-    ) -> None:
-        from mlflow.entities import Metric, Param, RunTag
-        from mlflow.utils.time import get_current_time_millis
-
-        now = get_current_time_millis()
-        kept: list[tuple[str, Any]] = [
-            *(("metrics", Metric(key, float(value), now, 0)) for key, value in metrics.items()),
-            *(("params", Param(key, str(value))) for key, value in params.items()),
-            *(("tags", RunTag(key, str(value))) for key, value in tags.items()),
-        ]
-        for start in range(0, len(kept), _BATCH):
-            batch: dict[str, list[Any]] = {}
-            for kind, entity in kept[start : start + _BATCH]:
-                batch.setdefault(kind, []).append(entity)
-            self._connection.client.log_batch(run_id, **batch)
-
-    def _create_version(self, name: str, run_id: str, tags: Mapping[str, str], description: str) -> int:
-        from mlflow.exceptions import MlflowException
-
-        client = self._connection.client
-        try:
-            client.create_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        source = f"{client.get_run(run_id).info.artifact_uri}/{_FOLDER}"
-        made = client.create_model_version(
-            name, source, run_id, tags={key: str(value) for key, value in tags.items()}, description=description
-        )
-        return int(made.version)
 
 
 def cached(cache: Path, content_hash: str) -> Path | None:

@@ -19,6 +19,7 @@ from market import Lake
 from market.days import lake_days
 from market.quality import Window
 from settings import Settings, timeframe_ms
+from training.funding import Funding, funding_of
 from training.pipeline import TrainingResult
 from training.pipeline import train as study
 
@@ -109,9 +110,20 @@ def _study(settings: Settings, symbol: str, bars: Bars) -> TrainingResult:
             feature_names=feature_names(levels),
             data_fingerprint=lake.fingerprint(symbol),
             settings=settings,
+            funding=_funding(lake, symbol),
             folder=settings.paths.data / "training" / settings.model_name(symbol, settings.training.timeframe) / stamp,
             progress=lambda stage, done, total: meter(f"{stage}: {done} of {total}"),
         )
+
+
+def _funding(lake: Lake, symbol: str) -> Funding:
+    funding = funding_of(lake, symbol)
+    if funding.unknown:
+        runtime.say(
+            f"funding: {funding.unknown} of {len(funding)} payments have no known rate; "
+            "the outcome of a plan that was open then counts as unknown"
+        )
+    return funding
 
 
 @task(name="register", task_run_name="register {name}", cache_policy=NO_CACHE)

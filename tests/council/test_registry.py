@@ -190,7 +190,7 @@ def test_versions_that_do_not_exist(local: Registry, name: str, bundle: Path, tm
 
 
 def test_more_versions_than_a_page(local: Registry, name: str, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("council.registry._BATCH", 2)
+    monkeypatch.setattr("council.registry.BATCH", 2)
     for _ in range(3):
         local.register(name, bundle)
     assert [info.version for info in local.versions(name)] == [1, 2, 3]
