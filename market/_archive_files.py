@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from market.errors import ArchiveError, DataError, UnknownSymbolError
 from market.events import ASK, BID
 from market.instruments import Instrument, pick, read_instruments
-from market.units import UnitTable
+from market.units import UnitTable, scaled
 
 #: Decompressed bytes handed on at a time.
 CHUNK = 1 << 24
@@ -179,11 +179,14 @@ def _read_columns(data: bytes, instrument: Instrument) -> TradeColumns | None:
         time_ms = _times(table.column("timestamp").combine_chunks().cast(pa.decimal128(18, 6)))
         if time_ms.min() < _EARLIEST_MS or time_ms.max() > _LATEST_MS:
             return None
-        prices, sizes = _tables(instrument)
+        price = _units(table.column("price"), instrument.tick_size)
+        size = _units(table.column("size"), instrument.qty_step)
+        if price is None or size is None:
+            return None
         return TradeColumns(
             time_ms,
-            _mapped(table.column("price"), lambda text: prices[_plain(text)]),
-            _mapped(table.column("size"), lambda text: sizes[_plain(text)]),
+            price,
+            size,
             _mapped(table.column("side"), _SIDES.__getitem__).astype(np.int8),
             table.column("trdMatchID").to_pylist(),
         )
@@ -192,10 +195,22 @@ def _read_columns(data: bytes, instrument: Instrument) -> TradeColumns | None:
 
 
 def _times(seconds: pa.Decimal128Array) -> NDArray[np.int64]:
-    """Microseconds are the low halves of the array's 128-bit numbers."""
-    words = np.frombuffer(seconds.buffers()[1], np.int64).reshape(-1, 2)[:, 0]
-    milliseconds: NDArray[np.int64] = words[seconds.offset : seconds.offset + len(seconds)] // 1000
-    return milliseconds
+    return _low_words(seconds) // 1000  # from microseconds
+
+
+def _low_words(numbers: pa.Decimal128Array) -> NDArray[np.int64]:
+    """Unscaled values, which at 18 digits or fewer are the low halves of the array's 128-bit numbers."""
+    words = np.frombuffer(numbers.buffers()[1], np.int64).reshape(-1, 2)[:, 0]
+    return words[numbers.offset : numbers.offset + len(numbers)]
+
+
+def _units(column: pa.ChunkedArray, unit: Decimal) -> NDArray[np.int64] | None:
+    """Decimal strings as numbers of units, or None where one is not a positive multiple."""
+    decimals, divisor = scaled(unit)
+    words = _low_words(column.combine_chunks().cast(pa.decimal128(18, decimals)))
+    if (words <= 0).any() or (divisor != 1 and (words % divisor).any()):
+        return None
+    return words // divisor if divisor != 1 else words
 
 
 def _mapped(column: pa.ChunkedArray, convert: Callable[[str], int]) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from market._scan import CTS, LEVELS, SEQ, SNAPSHOT, TS, U, padded, scan_lines
+from market._scan import CTS, LEVELS, SEQ, SHORTEST_LEVEL, SNAPSHOT, TS, U, padded, scan_lines
 from market.errors import ArchiveError, DataError, FrameError
 from market.events import ASK, BID
 from market.frames import BookFrame, decode
@@ -77,7 +77,7 @@ class LineDecoder:
         ArchiveError
             A line is not an order-book message of the symbol, or a price or size is not on the tick or step.
         """
-        lines, most = data.count(b"\n") + 1, data.count(b'["')
+        lines, most = data.count(b"\n") + 1, len(data) // SHORTEST_LEVEL + 1
         heads = np.empty((lines, 6), np.int64)
         price, size, side = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int8)
         source = padded(data)

@@ -43,7 +43,7 @@ _PAIRS, _HIGH_PAIRS, _LOW_PAIRS = map(np.uint64, (0x000000FF000000FF, 0x000F4240
 #: What must follow the last byte that counts: a line's end, and room for comparisons that look ahead.
 PADDING = b"\n" + bytes(127)
 #: Bytes of ``["1","0"]``.
-_SHORTEST_LEVEL = 9
+SHORTEST_LEVEL = 9
 
 
 def _load(bits):  # type: ignore[no-untyped-def]
@@ -266,7 +266,7 @@ def _line(position, symbol, units, head, row, price, size, side):  # type: ignor
     return row, position + _ONE
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _scan(data, end, position, symbol, units, heads, message, row, price, size, side):  # type: ignore[no-untyped-def]
     start = np.uint64(data.ctypes.data)
     while position < end:
@@ -380,8 +380,8 @@ class FrameScanner:
         events, head
             `head` is indexed by :data:`CTS`, :data:`TS`, :data:`U`, :data:`SEQ`, :data:`SNAPSHOT`, :data:`LEVELS`.
         """
-        if len(data) // _SHORTEST_LEVEL >= self._levels:
-            self._room(len(data) // _SHORTEST_LEVEL * 2 + 1)
+        if len(data) // SHORTEST_LEVEL >= self._levels:
+            self._room(len(data) // SHORTEST_LEVEL * 2 + 1)
         rows = _frame(
             padded(data), len(data), self._symbol, self.units, self._head, self._wide, self._small, ordinal, recv_ns
         )

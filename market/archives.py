@@ -9,15 +9,18 @@ not earlier, because the matching engine publishes the book that a trade left be
 from __future__ import annotations
 
 import datetime as dt
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 
 from market._archive_files import ArchiveDay, TradeColumns, find_days, find_instrument, read_lines, read_trades
-from market._buffer import PartBuffer, SealedPart
+from market._buffer import PartBuffer, SealedPart, part_name
 from market._decode import BookColumns, LineDecoder
 from market._parts import publish, stage
 from market.assembler import BookRows, GapMark, TradeRows
@@ -31,7 +34,10 @@ from market.writer import quarantine_unsealed, write_parts
 
 #: Rows after which a part of an imported day is closed.
 _PART_ROWS = 1 << 20
+#: Parts that may wait to be encoded.
+_MOST_WAITING = 2
 _EPOCH = dt.date(1970, 1, 1)
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -181,10 +187,16 @@ class _DayImport:
         silent_since_ms = None if previous is None or previous.book_ms is None else previous.book_ms[1]
         follows = None if previous is None else previous.part
         parts: list[SealedPart] = []
-        for buffer in self._buffers():
-            parts.append(buffer.sealed(follows=follows, silent_since_ms=silent_since_ms))
-            follows = parts[-1].manifest.part
-            silent_since_ms = buffer.last_book_ms or silent_since_ms
+        with ThreadPoolExecutor(1) as encoder:  # compression works beside decoding
+            waiting: deque[Future[SealedPart]] = deque()
+            for buffer in self._buffers():
+                waiting.append(encoder.submit(buffer.sealed, follows=follows, silent_since_ms=silent_since_ms))
+                assert buffer.first_ordinal is not None
+                follows = part_name(buffer.first_ordinal)
+                silent_since_ms = buffer.last_book_ms or silent_since_ms
+                if len(waiting) > _MOST_WAITING:
+                    parts.append(waiting.popleft().result())
+            parts += [one.result() for one in waiting]
         hashes = self._day.hashes()
         sealed = [
             SealedPart(msgspec.structs.replace(part.manifest, source=Source(hashes, piece, len(parts))), part.files)
@@ -232,7 +244,7 @@ class _DayImport:
 
     def _chunks(self) -> Iterator[tuple[BookColumns, float]]:
         decoder = LineDecoder(self._instrument)
-        for lines, first, share in read_lines(self._day.book):
+        for lines, first, share in _ahead(read_lines(self._day.book)):
             try:
                 yield decoder.decode(lines, first), share
             except ArchiveError as error:
@@ -288,6 +300,16 @@ class _DayImport:
                 time_ms = int(before_ms[message]) or int(book.cts[message])
                 buffer.append(GapMark(symbol, int(ordinals[message]), time_ms, UNKNOWN_NS, cause))
         self._sequence.last_u = int(book.u[-1])
+
+
+def _ahead(items: Iterator[_T]) -> Iterator[_T]:
+    """The same, with the next one made in another thread while this one is used."""
+    done = object()
+    with ThreadPoolExecutor(1) as maker:
+        coming = maker.submit(next, items, done)
+        while (item := coming.result()) is not done:
+            coming = maker.submit(next, items, done)
+            yield item  # type: ignore[misc]
 
 
 def _book_rows(symbol: str, book: BookColumns, ordinals: np.ndarray) -> BookRows:

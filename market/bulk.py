@@ -12,16 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market._run_kernel import HEAD_COLUMNS, TOPIC, lay_out, scan_run, topic_names
-from market._scan import CTS, LEVELS, U, padded
+from market._scan import CTS, LEVELS, SHORTEST_LEVEL, U, padded
 from market.assembler import MAX_JUMP_MS, Assembled, SessionAssembler, _SymbolState
 from market.events import BOOK, EventBatch
 from market.feed import Frame
 from market.records import BookRows, BookRun, GapMark, record_ms
 from market.sequence import Trust
-
-#: Bytes of ``["1","0"]``.
-_SHORTEST_LEVEL = 9
-
 
 #: A frame's place within the frames given, and what it comes to.
 Single = tuple[int, Assembled]
@@ -59,8 +55,8 @@ class BulkAssembler:
             A price or size is not a multiple of the tick or step: the contract rules have changed.
         """
         batch = _Batch(frames)
-        if len(self._price) <= len(batch.data) // _SHORTEST_LEVEL:
-            self._room(len(batch.data) // _SHORTEST_LEVEL * 2 + 1)
+        if len(self._price) <= len(batch.data) // SHORTEST_LEVEL:
+            self._room(len(batch.data) // SHORTEST_LEVEL * 2 + 1)
         first, stop = 0, len(frames)
         while first < stop:
             at, _ = self._scan(batch, first)
