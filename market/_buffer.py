@@ -27,10 +27,22 @@ from market._parts import (
 from market.events import EMPTY, FIRST, SNAPSHOT, EventBatch
 from market.instruments import Instrument
 from market.ladder import Checkpoint, checkpoint_table
-from market.manifest import SCHEMA, Doubt, Gap, Manifest, Snapshot, Source, StreamFile
-from market.records import BookRows, DoubtMark, GapMark, LiquidationRows, Record, TickerRow, TradeRows, place_of
+from market.manifest import SCHEMA, Doubt, Gap, Manifest, Oddity, Snapshot, Source, StreamFile
+from market.records import (
+    BookRows,
+    DoubtMark,
+    GapMark,
+    LiquidationRows,
+    OddityMark,
+    Record,
+    TickerRow,
+    TradeRows,
+    place_of,
+)
 
 _DAY_MS = 86_400_000
+#: Different oddities that a part tells apart.
+_MOST_ODDITIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +67,8 @@ class PartBuffer:
         self.liquidations = Columns(LIQUIDATION_DTYPES)
         self.gaps: list[Gap] = []
         self.doubts: list[Doubt] = []
+        self.oddities: dict[tuple[str, str], Oddity] = {}
+        self._odd_ordinals: list[int] = []
         self.checkpoint: Checkpoint | None = None
         self.first_ordinal: int | None = None
         self.last_book_ms: int | None = None
@@ -75,8 +89,24 @@ class PartBuffer:
             self.liquidations.extend(len(record.times_ms), _liquidation_columns(record))
         elif isinstance(record, DoubtMark):
             self.doubts.append(Doubt(record.ordinal, record.start_ms, record.time_ms, record.recv_ns, record.cause))
+        elif isinstance(record, OddityMark):
+            self._note(record)
         elif isinstance(record, GapMark):
             self.gaps.append(Gap(record.ordinal, record.time_ms, record.recv_ns, record.cause))
+
+    def _note(self, mark: OddityMark) -> None:
+        key = (mark.kind, mark.detail)
+        before = self.oddities.get(key)
+        if before is None and len(self.oddities) >= _MOST_ODDITIES:
+            key, before = (mark.kind, "others"), self.oddities.get((mark.kind, "others"))
+        self._odd_ordinals = [min([mark.ordinal, *self._odd_ordinals]), max([mark.ordinal, *self._odd_ordinals])]
+        self.oddities[key] = Oddity(
+            mark.kind,
+            key[1],
+            1 if before is None else before.count + 1,
+            mark.time_ms if before is None else before.first_ms,
+            mark.time_ms,
+        )
 
     @property
     def rows(self) -> int:
@@ -84,7 +114,7 @@ class PartBuffer:
         return self.book.rows + self.trades.rows + self.liquidations.rows + len(self.tickers)
 
     def __bool__(self) -> bool:
-        return bool(self.rows or self.gaps or self.doubts)
+        return bool(self.rows or self.gaps or self.doubts or self.oddities)
 
     def sealed(
         self, *, follows: str | None, silent_since_ms: int | None = None, source: Source | None = None
@@ -117,7 +147,8 @@ class PartBuffer:
             if stream == BOOK_STREAM or len(table)
         }
         files = {stream: encode_parquet(table) for stream, table in tables.items()}
-        marks = [gap.ordinal for gap in self.gaps] + [doubt.ordinal for doubt in self.doubts]
+        marks = [mark.ordinal for mark in (*self.gaps, *self.doubts)] + self._odd_ordinals
+        odd = [time_ms for one in self.oddities.values() for time_ms in (one.first_ms, one.last_ms)]
         ordinals = self._extent("ordinal", marks)
         manifest = Manifest(
             schema=SCHEMA,
@@ -134,10 +165,11 @@ class PartBuffer:
             trades=self.trades.rows,
             ordinals=ordinals,
             times_ms=self._extent(
-                "time_ms", (*(gap.time_ms for gap in self.gaps), *(doubt.end_ms for doubt in self.doubts))
+                "time_ms", (*(gap.time_ms for gap in self.gaps), *(doubt.end_ms for doubt in self.doubts), *odd)
             ),
             gaps=self.gaps,
             doubts=self.doubts,
+            oddities=None if source is not None else list(self.oddities.values()),
             follows=follows,
             source=source,
             **self._book_facts(silent_since_ms),

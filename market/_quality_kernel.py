@@ -41,8 +41,18 @@ MINUTE_MS = 60_000
     DELAYS,
     MEASURED,
     SAMPLES,
-) = range(19)
-INTS = 19
+    TOUCHES,
+    MID,
+    BOOK_GRID,
+    TRADE_GRID,
+    BUYS,
+    SIDED,
+    AGREED,
+    LARGEST,
+    BID_LEVELS,
+    ASK_LEVELS,
+) = range(29)
+INTS = 29
 
 #: Real columns.
 SPREAD_AREA, SPREAD_MIN, SPREAD_MAX, BID_DEPTH, ASK_DEPTH, TRADE_DISTANCE, DELAY_SUM, DELAY_MAX = range(8)
@@ -52,8 +62,8 @@ REALS = 8
 CLOCK, FIRST_MINUTE, FIRST_MS, UNKNOWN_SINCE, UNKNOWN_CAUSE, LAST_BOOK, BEST_BID, BEST_ASK, WINDOWS, SILENCES = range(
     10
 )
-BIDS, ASKS, SECOND = 10, 11, 12
-STATES = 13
+BIDS, ASKS, SECOND, BID_SIZE, ASK_SIZE, SEEN_BID, SEEN_ASK = 10, 11, 12, 13, 14, 15, 16
+STATES = 17
 
 #: Causes of suspect windows.
 CAUSE_GAP, CAUSE_STALL, CAUSE_START = 0, 1, 2
@@ -75,6 +85,14 @@ def _best(prices, side, start):  # type: ignore[no-untyped-def]
         if price >= 0 and (best < 0 or (price > best if side == BID else price < best)):
             best = price
     return best
+
+
+@njit(cache=True)
+def _common(grid, price):  # type: ignore[no-untyped-def]
+    """Greatest common divisor of what all prices so far had in common (0: none yet) and one more."""
+    while price:
+        grid, price = price, grid % price
+    return grid
 
 
 @njit(cache=True)
@@ -190,6 +208,11 @@ def _end_message(state, ints, reals, prices, sizes, row):  # type: ignore[no-unt
         ints[row, LOCKED] += 1
     elif bid > ask:
         ints[row, CROSSED] += 1
+    ints[row, MID] = bid + ask
+    bid_size, ask_size = sizes[BID, bid & _MASK], sizes[ASK, ask & _MASK]
+    if bid != state[SEEN_BID] or ask != state[SEEN_ASK] or bid_size != state[BID_SIZE] or ask_size != state[ASK_SIZE]:
+        ints[row, TOUCHES] += 1
+        state[SEEN_BID], state[SEEN_ASK], state[BID_SIZE], state[ASK_SIZE] = bid, ask, bid_size, ask_size
     spread = 2e4 * (ask - bid) / (ask + bid)
     reals[row, SPREAD_MIN] = min(reals[row, SPREAD_MIN], spread)
     reals[row, SPREAD_MAX] = max(reals[row, SPREAD_MAX], spread)
@@ -199,12 +222,14 @@ def _end_message(state, ints, reals, prices, sizes, row):  # type: ignore[no-unt
     # Walking the levels costs more than all the rest: once a second is enough for a mean over the minute.
     state[SECOND] = second
     ints[row, SAMPLES] += 1
+    ints[row, BID_LEVELS] += state[BIDS]
+    ints[row, ASK_LEVELS] += state[ASKS]
     reals[row, BID_DEPTH] += _depth(prices, sizes, BID, bid)
     reals[row, ASK_DEPTH] += _depth(prices, sizes, ASK, ask)
 
 
 @njit(cache=True)
-def _trade(state, ints, reals, row, price, size, stall_ms):  # type: ignore[no-untyped-def]
+def _trade(state, ints, reals, row, side, price, size, stall_ms):  # type: ignore[no-untyped-def]
     """Count a trade and measure how far it lies from the book."""
     ints[row, TRADES] += 1
     if price <= 0 or size <= 0:
@@ -212,11 +237,19 @@ def _trade(state, ints, reals, row, price, size, stall_ms):  # type: ignore[no-u
         return
     ints[row, VOLUME] += size
     ints[row, LAST_PRICE] = price
+    ints[row, LARGEST] = max(ints[row, LARGEST], size)
+    ints[row, BUYS] += side == BID
+    if ints[row, TRADE_GRID] != 1:
+        ints[row, TRADE_GRID] = _common(ints[row, TRADE_GRID], price)
     bid, ask = state[BEST_BID], state[BEST_ASK]
     if state[UNKNOWN_SINCE] < 0 and bid > 0 and ask > 0 and state[CLOCK] - state[LAST_BOOK] <= stall_ms:
         ints[row, MEASURED] += 1
         outside = max(min(bid, ask) - price, price - max(bid, ask), 0)
         reals[row, TRADE_DISTANCE] = max(reals[row, TRADE_DISTANCE], 2e4 * outside / (bid + ask))
+        # Who takes at or beyond the ask has bought; between the touches, and in a locked book, nobody can tell.
+        if bid < ask and (price >= ask or price <= bid):
+            ints[row, SIDED] += 1
+            ints[row, AGREED] += (price >= ask) == (side == BID)
 
 
 @njit(cache=True)
@@ -262,7 +295,7 @@ def scan(  # type: ignore[no-untyped-def]
             reals[row, DELAY_SUM] += delay
             reals[row, DELAY_MAX] = max(reals[row, DELAY_MAX], delay)
         if kind[i] == TRADE:
-            _trade(state, ints, reals, row, price[i], size[i], stall_ms)
+            _trade(state, ints, reals, row, side[i], price[i], size[i], stall_ms)
             continue
         if kind[i] != BOOK:
             ints[row, BAD_ROWS] += 1
@@ -276,6 +309,8 @@ def scan(  # type: ignore[no-untyped-def]
             ints[row, EMPTIES] += 1
         else:
             ints[row, LEVEL_CHANGES] += 1
+            if price[i] > 0 and ints[row, BOOK_GRID] != 1:
+                ints[row, BOOK_GRID] = _common(ints[row, BOOK_GRID], price[i])
             if price[i] <= 0 or size[i] < 0 or (side[i] != BID and side[i] != ASK):
                 ints[row, BAD_ROWS] += 1
             elif state[UNKNOWN_SINCE] < 0:
@@ -288,7 +323,7 @@ def scan(  # type: ignore[no-untyped-def]
 def new_rows(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Columns of `count` minutes in which nothing has happened yet."""
     ints = np.zeros((count, INTS), np.int64)
-    ints[:, LAST_PRICE] = -1
+    ints[:, [LAST_PRICE, MID]] = -1
     reals = np.zeros((count, REALS), np.float64)
     reals[:, SPREAD_MIN] = np.inf
     reals[:, [SPREAD_MAX, DELAY_MAX]] = -np.inf

@@ -13,15 +13,26 @@ from dataclasses import dataclass, field
 import msgspec
 
 from market._scan import FrameScanner
-from market.errors import FrameError
+from market.errors import FrameError, RulesChanged
 from market.events import EventBatch
-from market.frames import TOPIC_PREFIX, BookFrame, ControlFrame, LiquidationFrame, TickerFrame, TradeFrame, decode
+from market.frames import (
+    TOPIC_PREFIX,
+    BookFrame,
+    ControlFrame,
+    LiquidationFrame,
+    OtherFrame,
+    TickerFrame,
+    TradeFrame,
+    decode,
+    new_fields,
+)
 from market.instruments import Instrument
 from market.records import (
     BookRows,
     DoubtMark,
     GapMark,
     LiquidationRows,
+    OddityMark,
     Record,
     TickerRow,
     TradeRows,
@@ -40,6 +51,7 @@ __all__ = [
     "DoubtMark",
     "GapMark",
     "LiquidationRows",
+    "OddityMark",
     "Record",
     "SessionAssembler",
     "TickerRow",
@@ -52,6 +64,9 @@ MAX_JUMP_MS = 86_400_000
 _RESYNC_EVERY = 500
 #: Trade ids remembered of each symbol, to know a trade that comes twice.
 _TRADE_MEMORY = 16_384
+#: One frame in so many is looked at for fields that are not documented, beside the first of each topic.
+_LOOK_EVERY = 64
+_PATH = re.compile(r"(Expected .*|Object missing .*|Object contains .*|Invalid .*|JSON is malformed.*|Input data .*)")
 _TOPIC = re.compile(rb'"topic"\s*:\s*"([A-Za-z]+)\.[^"]*?([A-Za-z0-9-]+)"')
 
 
@@ -71,6 +86,8 @@ class Assembled:
         Why the frame, or a part of it, was left out, or ``None``.
     kept
         The frame without what was left out of it, where only a part was; ``None`` otherwise.
+    other_rules
+        Symbols whose prices or sizes do not fit the contract rules in force: ask the venue for them again.
     """
 
     batches: list[tuple[str, EventBatch]] = field(default_factory=list)
@@ -78,6 +95,7 @@ class Assembled:
     resync: tuple[str, ...] = ()
     problem: str | None = None
     kept: bytes | None = None
+    other_rules: tuple[str, ...] = ()
 
     def _gap(self, mark: GapMark) -> None:
         self.batches.append((mark.symbol, mark.events()))
@@ -166,6 +184,7 @@ class SessionAssembler:
         self.next_ordinal = first_ordinal
         self._book_topics: dict[bytes, _SymbolState] = {}
         self._states = {symbol: _SymbolState(instrument) for symbol, instrument in instruments.items()}
+        self._looked: dict[str, int] = {}
 
     def on_frame(self, data: bytes, recv_ns: int) -> Assembled:
         """Take in one frame.
@@ -177,32 +196,86 @@ class SessionAssembler:
         recv_ns
             Local receive time, UTC ns.
 
-        Raises
-        ------
-        DataError
-            A price or size is not a multiple of the tick or step: the contract rules have changed.
+        Notes
+        -----
+        What is not in the documented form never ends the session and never changes a number: a frame that cannot be
+        read, or whose prices do not fit the tick, is left out as a gap; fields that are new are not read. Each leaves
+        an :class:`OddityMark`.
         """
         try:
             return self._scan_book(data, recv_ns) or self._dispatch(data, recv_ns)
+        except RulesChanged as error:
+            out = self._on_damaged(data, recv_ns, error.message)
+            out.other_rules = tuple(state.symbol for state in self._states_of(data))
+            self._note(
+                out, data, recv_ns, "off the tick", "price or size is not a multiple of the tick or step in force"
+            )
+            return out
         except FrameError as error:
-            return self._on_damaged(data, recv_ns, error.message)
+            out = self._on_damaged(data, recv_ns, error.message)
+            found = _PATH.search(str(error.__cause__ or ""))
+            detail = "carries another symbol" if "another symbol" in error.message else "cannot be read"
+            self._note(out, data, recv_ns, "changed form", found[1] if found else detail)
+            return out
 
     def _dispatch(self, data: bytes, recv_ns: int) -> Assembled:
         frame = decode(data)
-        if isinstance(frame, ControlFrame):
+        if isinstance(frame, ControlFrame | OtherFrame):
             return Assembled()
         state = self._states.get(frame.topic.rpartition(".")[2])
         if state is None:
-            return Assembled(problem=f"{frame.topic} was not asked for")
+            out = Assembled(problem=f"{frame.topic} was not asked for")
+            self._note(out, b"", recv_ns, "other symbol", frame.topic[:80])
+            return out
+        out = self._take(state, frame, recv_ns)
+        self._look(out, frame.topic, data, recv_ns)
+        return out
+
+    def _look(self, out: Assembled, topic: str, data: bytes, recv_ns: int) -> None:
+        """Look for fields that are not documented; book frames in the usual form never come here."""
+        seen = self._looked[topic] = self._looked.get(topic, -1) + 1
+        if seen % _LOOK_EVERY == 0:
+            for name in new_fields(data):
+                self._note(out, data, recv_ns, "new field", name)
+
+    def _note(self, out: Assembled, data: bytes, recv_ns: int, kind: str, detail: str) -> None:
+        """Leave word of an oddity with the symbols that it may concern; before their first event there is no time."""
+        marks = [
+            OddityMark(state.symbol, self.next_ordinal, state.clock_ms, recv_ns, kind, detail)
+            for state in self._states_of(data)
+            if state.clock_ms
+        ]
+        out.records += marks
+        self.next_ordinal += bool(marks)
+
+    def _states_of(self, data: bytes) -> list[_SymbolState]:
+        match = _TOPIC.search(data)
+        known = None if match is None else self._states.get(match[2].decode())
+        return list(self._states.values()) if known is None else [known]
+
+    def adopt(self, instrument: Instrument, recv_ns: int) -> Assembled:
+        """Go on under other contract rules: the book is lost, and the next events begin a session of their own."""
+        state = self._states[instrument.symbol]
+        out = self._lose([state], recv_ns, f"contract rules changed (tick {instrument.tick_size})")
+        fresh = _SymbolState(instrument)
+        fresh.book_topic, fresh.clock_ms, fresh.may_jump = state.book_topic, state.clock_ms, state.may_jump
+        fresh.trade_ids, fresh.trade_order, fresh.trade_seq = state.trade_ids, state.trade_order, state.trade_seq
+        self._states[instrument.symbol] = fresh
+        if state.book_topic:
+            self._book_topics[state.book_topic.encode()] = fresh
+            out.resync = (state.book_topic,)
+        return out
+
+    def _take(
+        self, state: _SymbolState, frame: BookFrame | TradeFrame | TickerFrame | LiquidationFrame, recv_ns: int
+    ) -> Assembled:
         if isinstance(frame, BookFrame):
             return self._on_book(state, frame, recv_ns)
         if isinstance(frame, TradeFrame):
             return self._on_trades(state, frame, recv_ns)
         if isinstance(frame, TickerFrame):
             return self._on_ticker(state, frame, recv_ns)
-        if isinstance(frame, LiquidationFrame):
-            return self._on_liquidations(state, frame, recv_ns)
-        return Assembled()
+        return self._on_liquidations(state, frame, recv_ns)
 
     def on_disconnect(self, recv_ns: int, cause: str, symbols: Iterable[str] | None = None) -> Assembled:
         """The connection is lost: a GAP for every symbol of which anything came since its last one.

@@ -214,6 +214,9 @@ def _merged_manifest(run: Sequence[tuple[Manifest, list[Gap]]], name: str, files
         gaps=[gap for _, gaps in run for gap in gaps if not _is_outside(gap, first)],
         snapshots=[snapshot for manifest in manifests for snapshot in manifest.snapshots],
         doubts=[doubt for manifest in manifests for doubt in manifest.doubts],
+        oddities=None
+        if all(manifest.oddities is None for manifest in manifests)
+        else [oddity for manifest in manifests for oddity in manifest.oddities or ()],
         merged=origins,
     )
 

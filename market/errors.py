@@ -49,6 +49,10 @@ class FrameError(DataError):
     """A WebSocket frame is not what Bybit documents."""
 
 
+class RulesChanged(DataError):
+    """A price or size is not a multiple of the tick or step in force."""
+
+
 class ArchiveError(DataError):
     """A history archive is damaged or not what its name says."""
 

@@ -1,7 +1,7 @@
 """Bybit v5 public WebSocket frames, typed.
 
-Fields that Bybit adds later are ignored; a field that is missing or of another type is a :class:`FrameError`, never a
-default. Only what the lake keeps is read.
+Fields that Bybit adds later are not read, and :func:`new_fields` names them; a field that is missing or of another type
+is a :class:`FrameError`, never a default. Only what the lake keeps is read.
 
 References
 ----------
@@ -172,6 +172,76 @@ def decode(data: bytes) -> Frame:
         raise FrameError(f"frame {_excerpt(data)} cannot be read ({error})", advice=_ADVICE) from error
     _check_symbol(frame)
     return frame
+
+
+#: Fields that Bybit documents: of the frame, and of its ``data`` or each element of it.
+_BOOK_FIELDS = frozenset({"s", "b", "a", "u", "seq"})
+_TRADE_FIELDS = frozenset({"T", "s", "S", "v", "p", "L", "i", "BT", "RPI", "seq", "mP", "iP", "mIv", "iv"})
+_LIQUIDATION_FIELDS = frozenset({"T", "s", "S", "v", "p"})
+_TICKER_FIELDS = frozenset(
+    {
+        "symbol",
+        "tickDirection",
+        "price24hPcnt",
+        "lastPrice",
+        "prevPrice24h",
+        "highPrice24h",
+        "lowPrice24h",
+        "prevPrice1h",
+        "markPrice",
+        "indexPrice",
+        "openInterest",
+        "openInterestValue",
+        "turnover24h",
+        "volume24h",
+        "nextFundingTime",
+        "fundingRate",
+        "bid1Price",
+        "bid1Size",
+        "ask1Price",
+        "ask1Size",
+        "deliveryTime",
+        "basisRate",
+        "basisRateYear",
+        "deliveryFeeRate",
+        "predictedDeliveryPrice",
+        "basis",
+        "preOpenPrice",
+        "preQty",
+        "curPreListingPhase",
+        "fundingIntervalHour",
+        "fundingCap",
+        "preIEPStatus",
+        "singleOpenInterest",
+        "singleOpenInterestValue",
+    }
+)
+_DOCUMENTED: dict[bytes, tuple[frozenset[str], frozenset[str]]] = {
+    b"orderbook": (frozenset({"topic", "type", "ts", "data", "cts"}), _BOOK_FIELDS),
+    b"publicTrade": (frozenset({"topic", "type", "ts", "data", "id"}), _TRADE_FIELDS),
+    b"tickers": (frozenset({"topic", "type", "ts", "data", "cs"}), _TICKER_FIELDS),
+    b"allLiquidation": (frozenset({"topic", "type", "ts", "data"}), _LIQUIDATION_FIELDS),
+}
+
+
+def new_fields(data: bytes) -> tuple[str, ...]:
+    """Fields of a data frame that Bybit did not document when this was written, like ``orderbook data.x``.
+
+    It reads the whole frame again: ask it now and then.
+    """
+    try:
+        frame = msgspec.json.decode(data, type=dict[str, object])
+    except msgspec.DecodeError:
+        return ()
+    kind = str(frame.get("topic", "")).partition(".")[0]
+    documented = _DOCUMENTED.get(kind.encode())
+    if documented is None:
+        return ()
+    inner = frame.get("data")
+    rows = inner if isinstance(inner, list) else [inner]
+    keys = {key for row in rows if isinstance(row, dict) for key in row}
+    found = [f"{kind} {key}" for key in frame.keys() - documented[0]]
+    return tuple(sorted(found + [f"{kind} data.{key}" for key in keys - documented[1]]))
 
 
 def _decode_control(data: bytes, envelope: _Envelope) -> ControlFrame:

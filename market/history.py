@@ -66,7 +66,7 @@ def book_at(lake: Lake, symbol: str, time_ms: int) -> BookAt:
         )
     parts = [(m, gaps) for m, gaps in with_missing_parts(lake.manifests(symbol)) if m.times_ms[0] <= time_ms]
     starts = [(snap.ordinal, m) for m, _ in parts for snap in m.snapshots if snap.time_ms <= time_ms]
-    saved = _nearest_checkpoint(lake, [manifest for manifest, _ in parts], time_ms)
+    saved = nearest_checkpoint(lake, [manifest for manifest, _ in parts], time_ms)
     from_ordinal = max([ordinal for ordinal, _ in starts] + ([saved.ordinal] if saved else []), default=_FOREVER)
     # A gap stands before the snapshot of its ordinal, but behind the checkpoint of its ordinal.
     first_gap = from_ordinal + (saved is None or saved.ordinal != from_ordinal)
@@ -111,7 +111,8 @@ def _apply(book: LiveBook, rows: dict[str, np.ndarray], start: int, end: int) ->
         book.apply(*(rows[name][start:end] for name in ("flags", "side", "price", "size")))
 
 
-def _nearest_checkpoint(lake: Lake, manifests: Sequence[Manifest], time_ms: int) -> Checkpoint | None:
+def nearest_checkpoint(lake: Lake, manifests: Sequence[Manifest], time_ms: int) -> Checkpoint | None:
+    """The last whole book that parts were sealed with, at or before `time_ms`; ``None`` if there is none."""
     for manifest in reversed(manifests):
         if CHECKPOINT_STREAM in manifest.files:
             path = part_path(lake.root, CHECKPOINT_STREAM, manifest)

@@ -25,12 +25,12 @@ from msgspec import Struct
 from market._parts import lake_io, sync_folder
 from market.errors import LakeError
 from market.instruments import Instrument
-from market.records import BookRun, DoubtMark, FrameReader, GapMark, Record, place_of
+from market.records import BookRun, DoubtMark, FrameReader, GapMark, OddityMark, Record, place_of
 
 #: CRC-32 of all that follows, length of the payload, kind, ordinal, time (ms), receive time (ns).
 _HEAD = struct.Struct("<IIBqqq")
 _AFTER_CRC = struct.Struct("<IBqqq")
-_PLACE, _FRAME, _GAP, _DOUBT, _RUN = range(5)
+_PLACE, _FRAME, _GAP, _DOUBT, _RUN, _ODDITY = range(6)
 #: A record longer than this is damage.
 _LONGEST = 1 << 27
 
@@ -94,6 +94,9 @@ class JournalFile:
         elif isinstance(record, DoubtMark):
             payload = record.start_ms.to_bytes(8, "little", signed=True) + record.cause.encode()
             self._put(_DOUBT, record.ordinal, record.time_ms, record.recv_ns, payload)
+        elif isinstance(record, OddityMark):
+            payload = msgspec.json.encode((record.kind, record.detail))
+            self._put(_ODDITY, record.ordinal, record.time_ms, record.recv_ns, payload)
         else:
             ordinal, recv_ns = place_of(record)
             self._put(_FRAME, ordinal, 0, recv_ns, data)
@@ -208,6 +211,9 @@ def read_journal(path: Path) -> Journalled:
         elif kind == _DOUBT:
             start_ms = int.from_bytes(payload[:8], "little", signed=True)
             records.append(DoubtMark(place.symbol, ordinal, start_ms, time_ms, recv_ns, payload[8:].decode()))
+        elif kind == _ODDITY:
+            what, detail = msgspec.json.decode(payload, type=tuple[str, str])
+            records.append(OddityMark(place.symbol, ordinal, time_ms, recv_ns, what, detail))
         else:
             assert reader is not None
             frames = _frames_of(payload, recv_ns) if kind == _RUN else [(payload, ordinal, recv_ns)]

@@ -35,6 +35,19 @@ class Doubt(Struct, frozen=True):
     cause: str
 
 
+class Oddity(Struct, frozen=True):
+    """Messages that were not in the documented form: what of it, how often, and when first and last.
+
+    ``kind`` is ``new field``, ``changed form``, ``other symbol`` or ``off the tick``.
+    """
+
+    kind: str
+    detail: str
+    count: Count
+    first_ms: Count
+    last_ms: Count
+
+
 class Snapshot(Struct, frozen=True):
     """Where a book message replaced the book."""
 
@@ -91,6 +104,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
         The part sealed before it in the same session: when that is missing, its time is a hole.
     doubts
         What is suspect without a GAP row.
+    oddities
+        What was not in the documented form; ``None`` where nobody looked (archives).
     merged
         The parts that compaction made this one of; they are not read any more, even while their files are there.
     """
@@ -114,6 +129,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     follows: str | None = None
     source: Source | None = None
     doubts: list[Doubt] = []
+    oddities: list[Oddity] | None = None
     merged: list[Merged] = []
 
     @property

@@ -8,16 +8,17 @@ stall limit. What was not observed is NaN or -1 in the table, never 0.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from market import _quality_kernel as kernel
+from market._quality_table import QualityTable, Window
 from market.errors import DataError
 from market.events import EventBatch
 from market.instruments import Instrument
+
+__all__ = ["MAX_MINUTES", "MINUTE_MS", "QualityBuilder", "QualityTable", "Window", "counted", "quality_table"]
 
 MINUTE_MS = kernel.MINUTE_MS
 #: A table longer than this is refused: such a jump of exchange time is a defect, not a recording.
@@ -28,129 +29,6 @@ _CAUSES = {
     kernel.CAUSE_STALL: "stall",
     kernel.CAUSE_START: "no snapshot yet",
 }
-
-
-class Window(NamedTuple):
-    """A stretch of exchange time, UTC ms.
-
-    Attributes
-    ----------
-    start_ms, end_ms
-        First and last moment.
-    cause
-        ``gap`` (sequence break, reconnect, session start), ``stall`` (the book was silent for longer than the stall
-        limit), ``no snapshot yet`` (the stream starts with deltas), or ``silence`` for the shorter ones.
-    """
-
-    start_ms: int
-    end_ms: int
-    cause: str
-
-    @property
-    def seconds(self) -> float:
-        """Length."""
-        return (self.end_ms - self.start_ms) / 1e3
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class QualityTable:
-    """One row a UTC minute, without holes, from the first event's minute to the last one's.
-
-    Attributes
-    ----------
-    minute_ms : int64[n]
-        Start of the minute, exchange time.
-    covered_ms : int64[n]
-        How much of the minute lies between the first and the last event.
-    messages, level_changes, snapshots, empties : int64[n]
-        Book messages, their level changes, how many were snapshots, how many changed nothing.
-    trades, volume, last_price : int64[n]
-        Trades, their size in steps, the last one's price in ticks (-1: none).
-    gaps : int64[n]
-        Gap rows.
-    suspect_ms : int64[n]
-        Time within suspect windows.
-    max_silence_ms : int64[n]
-        Longest silence of the book that touches the minute.
-    books, locked, crossed, one_sided : int64[n]
-        Messages that left a two-sided book; of these, locked (bid = ask) and crossed (bid > ask) ones; messages that
-        left an empty side.
-    bad_rows : int64[n]
-        Rows with impossible values: a price at or below 0, a negative size, a trade without size, an unknown side.
-    regress_ms : int64[n]
-        Largest step back of exchange time behind the running maximum.
-    known_ms : int64[n]
-        Time with a two-sided book that is neither unknown nor stalled.
-    spread_min_bps, spread_mean_bps, spread_max_bps : float64[n]
-        Of the spread over the mid price; the mean by time. NaN where no book was seen.
-    bid_depth, ask_depth : float64[n]
-        Mean value of the five best levels of a side, USDT, sampled once a second; NaN where no book was seen.
-    trade_distance_bps : float64[n]
-        Largest distance of a trade from the nearer touch, outside the book as known at that moment; NaN without trades.
-    delay_mean_ms, delay_max_ms : float64[n]
-        Receive time minus exchange time; NaN where no receive time is known.
-    duplicates : int64[n]
-        Trades whose id had been seen before; -1 where nobody counted.
-    windows : tuple of Window
-        Suspect windows, by time.
-    silences : tuple of Window
-        Silences of the book of at least the notice limit, by time.
-    """
-
-    minute_ms: NDArray[np.int64]
-    covered_ms: NDArray[np.int64]
-    messages: NDArray[np.int64]
-    level_changes: NDArray[np.int64]
-    snapshots: NDArray[np.int64]
-    empties: NDArray[np.int64]
-    trades: NDArray[np.int64]
-    volume: NDArray[np.int64]
-    last_price: NDArray[np.int64]
-    gaps: NDArray[np.int64]
-    suspect_ms: NDArray[np.int64]
-    max_silence_ms: NDArray[np.int64]
-    books: NDArray[np.int64]
-    locked: NDArray[np.int64]
-    crossed: NDArray[np.int64]
-    one_sided: NDArray[np.int64]
-    bad_rows: NDArray[np.int64]
-    regress_ms: NDArray[np.int64]
-    known_ms: NDArray[np.int64]
-    spread_min_bps: NDArray[np.float64]
-    spread_mean_bps: NDArray[np.float64]
-    spread_max_bps: NDArray[np.float64]
-    bid_depth: NDArray[np.float64]
-    ask_depth: NDArray[np.float64]
-    trade_distance_bps: NDArray[np.float64]
-    delay_mean_ms: NDArray[np.float64]
-    delay_max_ms: NDArray[np.float64]
-    duplicates: NDArray[np.int64]
-    windows: tuple[Window, ...]
-    silences: tuple[Window, ...]
-
-    def __len__(self) -> int:
-        return len(self.minute_ms)
-
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """The columns by name, in order."""
-        return {field.name: getattr(self, field.name) for field in fields(self)[:-2]}
-
-    def between(self, start_ms: int, end_ms: int) -> QualityTable:
-        """The minutes that start in ``[start_ms, end_ms)``, and the windows that touch them, cut to size."""
-        rows = slice(*np.searchsorted(self.minute_ms, (start_ms, end_ms)))
-        return QualityTable(
-            **{name: column[rows] for name, column in self.columns().items()},
-            windows=_cut(self.windows, start_ms, end_ms),
-            silences=_cut(self.silences, start_ms, end_ms),
-        )
-
-
-def _cut(windows: tuple[Window, ...], start_ms: int, end_ms: int) -> tuple[Window, ...]:
-    return tuple(
-        Window(max(window.start_ms, start_ms), min(window.end_ms, end_ms), window.cause)
-        for window in windows
-        if window.start_ms < end_ms and window.end_ms > start_ms
-    )
 
 
 class QualityBuilder:
@@ -270,7 +148,11 @@ class QualityBuilder:
             trade_distance_bps=np.where(ints[:, kernel.MEASURED] > 0, reals[:, kernel.TRADE_DISTANCE], np.nan),
             delay_mean_ms=_ratio(reals[:, kernel.DELAY_SUM], ints[:, kernel.DELAYS]),
             delay_max_ms=np.where(ints[:, kernel.DELAYS] > 0, reals[:, kernel.DELAY_MAX], np.nan),
-            duplicates=_counted(minute_ms, duplicate_ms),
+            bid_levels=_ratio(ints[:, kernel.BID_LEVELS].astype(float), ints[:, kernel.SAMPLES]),
+            ask_levels=_ratio(ints[:, kernel.ASK_LEVELS].astype(float), ints[:, kernel.SAMPLES]),
+            duplicates=counted(minute_ms, duplicate_ms),
+            mark_distance_bps=np.full(count, np.nan),
+            **{name: np.full(count, -1, np.int64) for name in _UNCOUNTED},
             windows=tuple(windows),
             silences=tuple(silences),
         )
@@ -308,7 +190,17 @@ _INT_COLUMNS = {
     "bad_rows": kernel.BAD_ROWS,
     "regress_ms": kernel.REGRESS,
     "known_ms": kernel.KNOWN_MS,
+    "touches": kernel.TOUCHES,
+    "mid": kernel.MID,
+    "book_grid": kernel.BOOK_GRID,
+    "trade_grid": kernel.TRADE_GRID,
+    "buys": kernel.BUYS,
+    "sided": kernel.SIDED,
+    "agreed": kernel.AGREED,
+    "largest": kernel.LARGEST,
 }
+#: What events do not tell: see :func:`market.quality_day.lake_quality`.
+_UNCOUNTED = ("breaks", "repeats", "backward", "quotes", "untraded", "oddities")
 
 
 def _ratio(total: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -327,7 +219,8 @@ def _overlap(minute_ms: NDArray[np.int64], windows: list[Window]) -> NDArray[np.
     return total
 
 
-def _counted(minute_ms: NDArray[np.int64], times_ms: NDArray[np.int64] | None) -> NDArray[np.int64]:
+def counted(minute_ms: NDArray[np.int64], times_ms: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """How many of `times_ms` fall into each minute, -1 for ``None``; those before or after count at the ends."""
     if times_ms is None:
         return np.full(len(minute_ms), -1, np.int64)
     if not len(minute_ms):

@@ -18,8 +18,10 @@ from market.feed import Disconnected, Frame, PublicFeed, connections_for, liquid
 from market.handover import Newcomer, beyond, is_asked_to_end
 from market.instruments import Instrument, pick
 from market.lake import Lake
+from market.manifest import Manifest
 from market.records import BookRun
 from market.rest import RestBook, fetch_book
+from market.rules import RulesWatch
 from market.signals import on_signal
 from market.writer import LakeWriter
 
@@ -115,6 +117,7 @@ class Recorder:
         self._failure: Exception | None = None
         self._resyncs: set[asyncio.Task[None]] = set()
         self._assembler: SessionAssembler | None = None
+        self._rules = RulesWatch(rest_url, self._instruments)
         self._seen_ms: dict[str, int] = {}  # exchange time up to which a book was last found equal to the venue's
         self.counts = RecorderCounts()
 
@@ -166,7 +169,7 @@ class Recorder:
                 if on_ready is not None:
                     on_ready()
                 pumps = tasks or self._start_pumps()
-                helpers = [self._watch(stop, deadline, until), self._sync(), self._check_books()]
+                helpers = [self._watch(stop, deadline, until), self._sync(), self._check_books(), self._check_rules()]
                 tasks = [*pumps, *map(asyncio.create_task, helpers)]
                 await _until_done(pumps, tasks)
             finally:
@@ -313,6 +316,7 @@ class Recorder:
         else:
             for symbol in dict.fromkeys(record.symbol for record in records):
                 self._writers[symbol].append(assembled, data)
+        self._rules.suspect(assembled.other_rules)
         return assembled.resync
 
     # -- beside the frames --------------------------------------------------------------------------------------------
@@ -414,6 +418,26 @@ class Recorder:
         if finding.outcome is Outcome.EQUAL:
             self._seen_ms[symbol] = started_ms
         return ()
+
+    async def _check_rules(self) -> None:
+        """Go on under the venue's rules where prices stopped fitting those in force."""
+        while not await self._feeds[0].stopped_within(_TICK_SECONDS):
+            for instrument in await self._rules.changed():
+                job, topics = self._adopt(instrument)
+                for number, group in enumerate(self._groups):
+                    if instrument.symbol in group:
+                        self._resync(number, topics)
+                if job is not None:
+                    await asyncio.to_thread(job)
+
+    def _adopt(self, instrument: Instrument) -> tuple[Callable[[], Manifest] | None, tuple[str, ...]]:
+        """Rows so far belong to a part under the old rules; what comes next begins one under the new ones."""
+        assert self._assembler is not None
+        symbol = instrument.symbol
+        topics = self._keep(self._assembler.adopt(instrument, time.time_ns()), b"")
+        self._instruments[symbol] = instrument
+        self._lake.note_rules(instrument, self._assembler.next_ordinal)
+        return self._writers[symbol].adopt(instrument), topics
 
     def _fetch(self, symbol: str) -> RestBook:
         assert self._rest_url is not None

@@ -51,6 +51,18 @@ class DoubtMark:
 
 
 @dataclass(frozen=True, slots=True)
+class OddityMark:
+    """A message was not in the documented form; see :class:`market.manifest.Oddity`. No row stands for it."""
+
+    symbol: str
+    ordinal: int
+    time_ms: int
+    recv_ns: int
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class BookRows:
     """Level changes with what only the lake keeps: ``ts`` (ms), ``u`` and ``seq``, one each or one a row."""
 
@@ -136,7 +148,7 @@ class TickerRow:
 
 
 #: What a lake part is made of; each record belongs to one frame, or to none.
-Record = GapMark | DoubtMark | BookRows | TradeRows | LiquidationRows | TickerRow
+Record = GapMark | DoubtMark | OddityMark | BookRows | TradeRows | LiquidationRows | TickerRow
 
 
 def record_ms(record: Record) -> int:

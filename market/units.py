@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from market.errors import DataError, FrameError
+from market.errors import FrameError, RulesChanged
 
 #: Distinct strings remembered per unit; beyond it the memory starts afresh.
 _REMEMBERED = 1 << 18
@@ -44,7 +44,7 @@ class UnitTable(dict[str, int]):
         ------
         FrameError
             `text` is not a plain decimal in range.
-        DataError
+        RulesChanged
             It is not a multiple of the unit.
         """
         whole, _, fraction = text.partition(".")
@@ -67,8 +67,8 @@ class UnitTable(dict[str, int]):
     def _unreadable(self, text: str) -> FrameError:
         return FrameError(f"{self.what} {text!r} is not a decimal in range", advice="Report it if it comes back")
 
-    def _off(self, text: str) -> DataError:
-        return DataError(
+    def _off(self, text: str) -> RulesChanged:
+        return RulesChanged(
             f"{self.what} {text} is not a multiple of {self.unit}",
             advice="The tick size or quantity step has changed: refresh the instrument rules and start again",
         )

@@ -21,7 +21,7 @@ from market.journal import JournalFile, Place
 from market.ladder import Checkpoint, LiveBook
 from market.locks import SymbolLock
 from market.manifest import Manifest, encode_manifest, read_manifest
-from market.records import BookRun, DoubtMark, GapMark, place_of, record_ms
+from market.records import BookRun, DoubtMark, GapMark, OddityMark, place_of, record_ms
 
 #: Rows after which a part is sealed by itself, so that reading a part back stays within a few hundred MB.
 MAX_PART_ROWS = 2_000_000
@@ -199,7 +199,7 @@ class LakeWriter:
             buffer = self._begin(ordinal)
         for record in records:
             buffer.append(record)
-            if self._journal is not None and (data or isinstance(record, GapMark | DoubtMark)):
+            if self._journal is not None and (data or isinstance(record, GapMark | DoubtMark | OddityMark)):
                 self._journal.note(record, assembled.kept or data or b"")
         if self._journal is not None and self._journal.waiting > _MOST_WAITING:
             self.sync_now()
@@ -357,6 +357,17 @@ class LakeWriter:
             return part.manifest
 
         return write
+
+    def adopt(self, instrument: Instrument) -> Callable[[], Manifest] | None:
+        """Go on under other contract rules, in a new part; the rows so far as a job, as :meth:`take` gives it.
+
+        The book is forgotten: its levels count in other units.
+        """
+        job = self.take()
+        self._instrument = instrument
+        self._follows = None
+        self.book.lose()
+        return job
 
     def seal(self) -> Manifest | None:
         """Write the waiting rows as a part; ``None`` if there are none.

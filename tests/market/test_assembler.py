@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from market import EventBatch, SessionAssembler
-from market.assembler import Assembled, GapMark, TickerRow
-from market.errors import DataError
+from market.assembler import Assembled, GapMark, OddityMark, TickerRow
 from market.events import ASK, BID, BOOK, EMPTY, FIRST, GAP, LAST, SNAPSHOT, TRADE
 from market.sequence import SESSION_START
 from tests.market.venue import NOON_MS, RULES, book, snapshot, ticker, trade
@@ -167,7 +166,9 @@ def test_a_damaged_frame_of_a_stream_without_events_is_no_gap(damage: bytes) -> 
     session.frame(snapshot(5))
     out = session.frame(damage)
     assert out.problem
-    assert (out.records, out.resync) == ([], ())
+    assert not gaps(out)
+    assert {type(record) for record in out.records} == {OddityMark}
+    assert out.resync == ()
 
 
 @pytest.mark.failure(37)
@@ -194,12 +195,15 @@ def test_a_long_outage_is_no_message_from_the_future() -> None:
     assert kinds(session.frame(snapshot(6, cts=NOON_MS + 3 * 86_400_000))) == [BOOK, BOOK]
 
 
-def test_off_tick_says_symbol_and_value() -> None:
+def test_off_tick_says_symbol_and_value_and_leaves_a_gap() -> None:
     session = Session()
-    with pytest.raises(DataError, match=r"BTCUSDT price 100\.05 is not a multiple of 0\.10"):
-        session.frame(snapshot(5, bids=[("100.05", "1")]))
-    with pytest.raises(DataError, match=r"BTCUSDT size 0\.0001"):
-        session.frame(trade((NOON_MS, "Buy", "0.0001", "100.0")))
+    session.frame(snapshot(5))
+    out = session.frame(book(6, bids=[("100.05", "1")]))
+    assert "BTCUSDT price 100.05 is not a multiple of 0.10" in str(out.problem)
+    assert (kinds(out), out.resync, out.other_rules) == ([GAP], ("orderbook.50.BTCUSDT",), ("BTCUSDT",))
+    out = session.frame(trade((NOON_MS, "Buy", "0.0001", "100.0")))
+    assert "BTCUSDT size 0.0001" in str(out.problem)
+    assert out.other_rules == ("BTCUSDT",)
 
 
 def test_tickers_are_records_without_events() -> None:
@@ -221,7 +225,7 @@ def test_other_symbols_topics_and_depths_are_left_out() -> None:
     assert "not asked for" in str(session.frame(snapshot(5, symbol="XRPUSDT")).problem)
     session.frame(snapshot(5))
     out = session.frame(snapshot(5).replace(b"orderbook.50", b"orderbook.200"))
-    assert out.records == []
+    assert not out.batches
     assert "one book a symbol" in str(out.problem)
 
 

@@ -6,12 +6,14 @@ import asyncio
 import gzip
 import os
 import signal
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from market import EventBatch, Lake, Recorder, RecorderCounts, SessionAssembler, read_instruments
-from market.errors import AlreadyRunningError, DataError, LakeError, UnknownSymbolError, VenueError
+from market.errors import AlreadyRunningError, LakeError, UnknownSymbolError, VenueError
 from market.events import BOOK, GAP
 from tests.market.venue import NOON_MS, RULES, Connection, Venue, book, snapshot, ticker, trade
 
@@ -148,14 +150,37 @@ async def test_a_signal_seals(lake: Lake, number: signal.Signals) -> None:
     assert lake.counts("BTCUSDT")["level_changes"] == 4
 
 
-async def test_changed_rules_end_it_and_keep_what_was_received(lake: Lake) -> None:
+async def test_prices_off_the_tick_are_a_gap_and_end_nothing(lake: Lake) -> None:
     async def script(connection: Connection) -> None:
-        await connection.send(snapshot(1), book(2), book(3, bids=[("100.05", "1")]))
+        await connection.send(snapshot(1), book(2), book(3, bids=[("100.05", "1")]), snapshot(4), book(5))
 
     async with Venue(script) as venue:
-        with pytest.raises(DataError, match=r"BTCUSDT price 100\.05"):
-            await recorder(lake, venue).run(seconds=10)
-    assert lake.counts("BTCUSDT")["level_changes"] == 4
+        counts = await run_until(recorder(lake, venue), 5)
+    assert (counts.problems, counts.gaps) == (1, 2)
+    assert lake.counts("BTCUSDT")["level_changes"] == 8
+    (oddity,) = lake.manifests("BTCUSDT")[0].oddities or []
+    assert (oddity.kind, oddity.count) == ("off the tick", 1)
+
+
+async def test_a_new_tick_size_begins_a_new_part(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows count in the units of their own part, and the table of rules says from where on the new ones hold."""
+    finer = replace(RULES["BTCUSDT"], tick_size=Decimal("0.05"))
+    monkeypatch.setattr("market.rules.fetch_instruments", lambda url, symbols: {"BTCUSDT": finer})
+
+    async def script(connection: Connection) -> None:
+        await connection.send(snapshot(1), book(2), book(3, bids=[("100.05", "1")]))
+        await connection.until("subscribe", "orderbook.50.BTCUSDT")  # asked for once the rules are known
+        await connection.send(snapshot(4, bids=[("100.05", "1")]), book(5))
+
+    async with Venue(script) as venue:
+        one = recorder(lake, venue, rest_url="http://127.0.0.1:9", check_seconds=1e6)
+        async with asyncio.timeout(30):
+            counts = await one.run(until=lambda counts: counts.level_changes >= 8)
+    assert counts.problems >= 1  # until the venue has said what the rules are
+    before, after = lake.manifests("BTCUSDT")[:2]
+    assert (before.tick_size, after.tick_size) == ("0.10", "0.05")
+    assert after.follows is None
+    assert lake.instrument("BTCUSDT") == finer
 
 
 @pytest.mark.failure(43)

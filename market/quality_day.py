@@ -1,0 +1,355 @@
+"""The quality table of what a lake holds: the pass over the events, and what only the lake's own columns tell.
+
+Beside the events there are ids of trades, update ids and sequence numbers of book messages, prices that tickers told,
+and what recorders noted of messages in another form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from numpy.typing import NDArray
+
+from market._parts import BOOK_STREAM, TICKER_STREAM, TRADE_STREAM, open_parquet, read_parquet
+from market._replay import with_missing_parts
+from market.events import ASK, BID, BOOK, FIRST, LAST, SNAPSHOT, EventBatch
+from market.history import nearest_checkpoint
+from market.instruments import Instrument
+from market.ladder import Checkpoint
+from market.lake import Lake
+from market.manifest import Manifest, Oddity
+from market.quality import MINUTE_MS, QualityBuilder, QualityTable, Window, counted
+from market.writer import part_path
+
+#: A last price may be told this long before or after its trade is (ms).
+_TOLD_WITHIN_MS = 2_000
+_STATE = 4
+_KNOWN, _LAST_U, _LAST_SEQ, _NEXT_GAP = range(_STATE)
+_BREAK, _REPEAT, _BACKWARD = 1, 2, 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LakeQuality:
+    """What :func:`lake_quality` finds.
+
+    Attributes
+    ----------
+    table
+        By minute.
+    oddities
+        What recorders noted of messages in another form, by kind and detail.
+    units
+        ``(from_ms, tick size, quantity step)`` of each stretch of parts under one set of rules, in capture order.
+    """
+
+    table: QualityTable
+    oddities: tuple[Oddity, ...]
+    units: tuple[tuple[int, str, str], ...]
+
+
+def lake_quality(
+    lake: Lake, symbol: str, start_ms: int, end_ms: int, *, stall_ms: int = 60_000, notice_ms: int = 5_000
+) -> LakeQuality:
+    """The quality of ``[start_ms, end_ms)`` as the lake holds it.
+
+    Where tick size or quantity step change, only the rows under the last rules are in the table: those before count in
+    other units.
+
+    Raises
+    ------
+    EmptyLakeError, UnknownSymbolError
+        There is no data in that time.
+    LakeError
+        A part is damaged.
+    DataError
+        Exchange time is impossible.
+    """
+    manifests = lake.manifests(symbol, start_ms, end_ms)
+    units = _units(manifests)
+    if len(units) > 1:
+        start_ms = units[-1][0]
+        manifests = [m for m in manifests if (m.tick_size, m.qty_step) == units[-1][1:] and m.times_ms[1] >= start_ms]
+    last = manifests[-1] if manifests else None
+    instrument = lake.instrument(symbol)
+    if last is not None and str(instrument.tick_size) != last.tick_size:
+        instrument = _rules_of(instrument, last)
+    builder = QualityBuilder(instrument, stall_ms=stall_ms, notice_ms=notice_ms)
+    for batch in _events(lake, symbol, start_ms, end_ms, units[-1][1:] if units else ("", "")):
+        builder.push(batch)
+    table = builder.table(_duplicates(lake, manifests, start_ms, end_ms))
+    if len(table):
+        table = _with_sequence(table, lake, manifests)
+        table = _with_tickers(table, lake, manifests, instrument)
+        table = _with_oddities(table, manifests)
+    table = _with_causes(table.between(start_ms, end_ms), lake, symbol, stall_ms)
+    return LakeQuality(table, _joined(manifests), units)
+
+
+def _events(lake: Lake, symbol: str, start_ms: int, end_ms: int, rules: tuple[str, str]) -> Iterator[EventBatch]:
+    """The events, after what brings the book to `start_ms`: the nearest snapshot or checkpoint under the same rules.
+
+    A session may run for weeks on one snapshot; parts begin with a checkpoint of the book.
+    """
+    earlier = [
+        m
+        for m in lake.manifests(symbol)
+        if m.times_ms[0] < start_ms and (m.tick_size, m.qty_step) == rules and m.book_ms is not None
+    ]
+    snapshot_ms = max((s.time_ms for m in earlier for s in m.snapshots if s.time_ms <= start_ms), default=-1)
+    saved = nearest_checkpoint(lake, earlier, start_ms - 1)
+    if saved is None or saved.time_ms <= snapshot_ms:
+        yield from lake.events(symbol, snapshot_ms if snapshot_ms >= 0 else start_ms, end_ms)
+        return
+    yield _as_snapshot(saved)
+    for batch in lake.events(symbol, saved.time_ms, end_ms):
+        cut = int(np.searchsorted(batch.ordinal, saved.ordinal))
+        yield batch[cut:]
+
+
+def _as_snapshot(saved: Checkpoint) -> EventBatch:
+    levels = np.concatenate([saved.ladder.bids, saved.ladder.asks])
+    count = len(levels)
+    flags = np.full(count, SNAPSHOT, np.uint8)
+    flags[0] |= FIRST
+    flags[-1] |= LAST
+    return EventBatch(
+        kind=np.full(count, BOOK, np.int8),
+        flags=flags,
+        side=np.repeat(np.array([BID, ASK], np.int8), [len(saved.ladder.bids), len(saved.ladder.asks)]),
+        time_ms=np.full(count, saved.time_ms, np.int64),
+        price=levels[:, 0].copy(),
+        size=levels[:, 1].copy(),
+        ordinal=np.full(count, saved.ordinal, np.int64),
+        recv_ns=np.full(count, -1, np.int64),
+    )
+
+
+def _rules_of(instrument: Instrument, manifest: Manifest) -> Instrument:
+    return replace(instrument, tick_size=Decimal(manifest.tick_size), qty_step=Decimal(manifest.qty_step))
+
+
+def _units(manifests: Sequence[Manifest]) -> tuple[tuple[int, str, str], ...]:
+    stretches: list[tuple[int, str, str]] = []
+    for manifest in manifests:
+        rules = (manifest.tick_size, manifest.qty_step)
+        if not stretches or stretches[-1][1:] != rules:
+            stretches.append((manifest.times_ms[0], *rules))
+    return tuple(stretches)
+
+
+def _with_causes(table: QualityTable, lake: Lake, symbol: str, stall_ms: int) -> QualityTable:
+    """Say of each gap what the recorder said of it, and add what it doubted: events only show that there is a gap."""
+    if not len(table):
+        return table
+    begin, end = int(table.minute_ms[0]), int(table.minute_ms[-1]) + MINUTE_MS
+    told = lake.suspect_windows(symbol, begin, end, stall_ms)
+    named = []
+    for window in table.windows:
+        causes = [w.cause for w in told if w.start_ms <= window.end_ms and w.end_ms >= window.start_ms]
+        named.append(Window(window.start_ms, window.end_ms, causes[0] if causes else window.cause))
+    doubts = [d for m in lake.manifests(symbol, begin, end) for d in m.doubts if d.start_ms < end and d.end_ms >= begin]
+    named += [Window(max(d.start_ms, begin), min(d.end_ms, end), d.cause) for d in doubts]
+    suspect = table.suspect_ms.copy()
+    for doubt in doubts:
+        touched = (table.minute_ms <= doubt.end_ms) & (table.minute_ms + MINUTE_MS > doubt.start_ms)
+        part = np.minimum(table.minute_ms + MINUTE_MS, doubt.end_ms) - np.maximum(table.minute_ms, doubt.start_ms)
+        # A doubt may be a moment: it still makes its minute suspect.
+        suspect[touched] = np.minimum(suspect[touched] + np.maximum(part[touched], 1), MINUTE_MS)
+    return replace(table, windows=tuple(sorted(named)), suspect_ms=suspect)
+
+
+# -- trade ids ---------------------------------------------------------------------------------------------------------
+
+
+def _duplicates(lake: Lake, manifests: Sequence[Manifest], start_ms: int, end_ms: int) -> NDArray[np.int64] | None:
+    """Exchange times of trades whose id had been seen before; ``None`` where trades have no ids."""
+    tables = [
+        read_parquet(part_path(lake.root, TRADE_STREAM, m), TRADE_STREAM, m.files[TRADE_STREAM], ["id", "time_ms"])
+        for m in manifests
+        if TRADE_STREAM in m.files
+    ]
+    if not tables:
+        return None
+    table = pa.concat_tables(tables)
+    ids = table.column("id").combine_chunks()
+    times = table.column("time_ms").to_numpy()
+    lengths = pa.compute.binary_length(ids)
+    if ids.null_count or pa.compute.min(lengths).as_py() == 0:
+        return None
+    codes = ids.dictionary_encode().indices.to_numpy()
+    first = np.unique(codes, return_index=True)[1]
+    again = np.ones(len(codes), bool)
+    again[first] = False
+    found: NDArray[np.int64] = times[again & (times >= start_ms) & (times < end_ms)]
+    return found
+
+
+# -- update ids --------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def _follow(u, seq, flags, ordinal, gaps, state, marks):  # type: ignore[no-untyped-def]
+    """Mark book messages that do not follow on, repeat the one before, or go back in sequence."""
+    for i in range(len(u)):
+        if not flags[i] & FIRST:
+            continue
+        while state[_NEXT_GAP] < len(gaps) and gaps[state[_NEXT_GAP]] <= ordinal[i]:
+            state[_NEXT_GAP] += 1
+            state[_KNOWN] = 0
+            state[_LAST_SEQ] = -1
+        if flags[i] & SNAPSHOT:
+            state[_KNOWN] = 1
+        elif state[_KNOWN] == 1:
+            if u[i] == state[_LAST_U]:
+                marks[i] |= _REPEAT
+            elif u[i] != state[_LAST_U] + 1:
+                marks[i] |= _BREAK
+        if seq[i] >= 0:
+            if seq[i] < state[_LAST_SEQ]:
+                marks[i] |= _BACKWARD
+            state[_LAST_SEQ] = seq[i]
+        state[_LAST_U] = u[i]
+
+
+def _with_sequence(table: QualityTable, lake: Lake, manifests: Sequence[Manifest]) -> QualityTable:
+    counts = {name: np.zeros(len(table), np.int64) for name in ("breaks", "repeats", "backward")}
+    state = np.array([0, -1, -1, 0], np.int64)
+    for manifest, gaps in with_missing_parts(manifests):
+        file = open_parquet(part_path(lake.root, BOOK_STREAM, manifest), BOOK_STREAM, manifest.files[BOOK_STREAM])
+        ordinals = np.array(sorted(gap.ordinal for gap in gaps), np.int64)
+        state[_NEXT_GAP] = 0
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, ["u", "seq", "flags", "ordinal", "time_ms"])
+            columns = {name: rows.column(name).to_numpy() for name in rows.column_names}
+            marks = np.zeros(len(rows), np.uint8)
+            _follow(columns["u"], columns["seq"], columns["flags"], columns["ordinal"], ordinals, state, marks)
+            if marks.any():
+                for name, bit in (("breaks", _BREAK), ("repeats", _REPEAT), ("backward", _BACKWARD)):
+                    counts[name] += counted(table.minute_ms, columns["time_ms"][marks & bit != 0])
+    return replace(table, **counts)
+
+
+# -- tickers -----------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def _untraded(told_ms, told, trade_ms, trade_price):  # type: ignore[no-untyped-def]
+    """Which of the told prices were not traded since the one told before; both sorted by time."""
+    missing = np.zeros(len(told), np.bool_)
+    first = 0
+    for i in range(1, len(told)):
+        begin, end = told_ms[i - 1] - _TOLD_WITHIN_MS, told_ms[i] + _TOLD_WITHIN_MS
+        while first < len(trade_ms) and trade_ms[first] < begin:
+            first += 1
+        missing[i] = True
+        at = first
+        while at < len(trade_ms) and trade_ms[at] <= end:
+            if trade_price[at] == told[i]:
+                missing[i] = False
+                break
+            at += 1
+    return missing
+
+
+def _with_tickers(
+    table: QualityTable, lake: Lake, manifests: Sequence[Manifest], instrument: Instrument
+) -> QualityTable:
+    tickers = [
+        read_parquet(
+            part_path(lake.root, TICKER_STREAM, m),
+            TICKER_STREAM,
+            m.files[TICKER_STREAM],
+            ["time_ms", "last_price", "mark_price"],
+        )
+        for m in manifests
+        if TICKER_STREAM in m.files
+    ]
+    if not tickers:
+        return table
+    told = pa.concat_tables(tickers)
+    times = told.column("time_ms").to_numpy()
+    last = _floats(told.column("last_price"))
+    mark = _floats(told.column("mark_price"))
+    tick = float(instrument.tick_size)
+    minute = np.clip((times - table.minute_ms[0]) // MINUTE_MS, 0, len(table) - 1)
+    away = np.full(len(table), np.nan)
+    known = np.isfinite(mark) & (mark > 0) & (table.mid[minute] > 0)
+    distance = np.abs(table.mid[minute] * tick / 2 / mark - 1) * 1e4
+    np.fmax.at(away, minute[known], distance[known])
+    quotes, untraded = _compared(table, lake, manifests, times, last, tick)
+    return replace(table, quotes=quotes, untraded=untraded, mark_distance_bps=away)
+
+
+def _compared(
+    table: QualityTable,
+    lake: Lake,
+    manifests: Sequence[Manifest],
+    times: NDArray[np.int64],
+    last: NDArray[np.float64],
+    tick: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """New last prices a minute, and how many of them no trade explains."""
+    trades = [
+        read_parquet(part_path(lake.root, TRADE_STREAM, m), TRADE_STREAM, m.files[TRADE_STREAM], ["time_ms", "price"])
+        for m in manifests
+        if TRADE_STREAM in m.files
+    ]
+    told = np.isfinite(last)
+    when, prices = times[told], np.rint(last[told] / tick).astype(np.int64)
+    fresh = np.ones(len(prices), bool)
+    fresh[1:] = prices[1:] != prices[:-1]
+    when, prices = when[fresh], prices[fresh]
+    if not trades or len(when) < 2:
+        return table.quotes, table.untraded
+    rows = pa.concat_tables(trades)
+    trade_ms, trade_price = rows.column("time_ms").to_numpy(), rows.column("price").to_numpy()
+    order = np.argsort(trade_ms, kind="stable")
+    by_time = np.argsort(when, kind="stable")
+    when, prices = when[by_time], prices[by_time]
+    missing = _untraded(when, prices, trade_ms[order], trade_price[order])
+    # The first price was traded before the session; around a hole nobody knows.
+    judged = np.ones(len(when), bool)
+    judged[0] = False
+    for window in table.windows:
+        judged &= (when < window.start_ms - _TOLD_WITHIN_MS) | (when > window.end_ms + 30_000)
+    return counted(table.minute_ms, when[judged]), counted(table.minute_ms, when[judged & missing])
+
+
+def _floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy()
+    return values
+
+
+# -- messages in another form ------------------------------------------------------------------------------------------
+
+
+def _joined(manifests: Iterable[Manifest]) -> tuple[Oddity, ...]:
+    found: dict[tuple[str, str], Oddity] = {}
+    for one in (oddity for manifest in manifests for oddity in manifest.oddities or ()):
+        before = found.get((one.kind, one.detail))
+        if before is not None:
+            one = Oddity(
+                one.kind,
+                one.detail,
+                before.count + one.count,
+                min(before.first_ms, one.first_ms),
+                max(before.last_ms, one.last_ms),
+            )
+        found[one.kind, one.detail] = one
+    return tuple(found.values())
+
+
+def _with_oddities(table: QualityTable, manifests: Sequence[Manifest]) -> QualityTable:
+    if all(manifest.oddities is None for manifest in manifests):
+        return table
+    # A part keeps the first and the last time of each kind, and how many there were: they count where they began.
+    counts = np.zeros(len(table), np.int64)
+    for one in (oddity for manifest in manifests for oddity in manifest.oddities or ()):
+        at = int(np.clip((one.first_ms - table.minute_ms[0]) // MINUTE_MS, 0, len(table) - 1))
+        counts[at] += one.count
+    return replace(table, oddities=counts)
