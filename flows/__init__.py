@@ -115,7 +115,7 @@ def run_pipeline(
     with session(settings):
         from flows.nightly import nightly
 
-        return nightly([symbol])[symbol]
+        return nightly([symbol], unfinished=True)[symbol]
 
 
 def _require_data(settings: Settings, symbol: str) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from flows._datadocs import Outcome
-from flows._quality_checks import DAY_MS, Action, minute_text, second_text
+from flows._quality_checks import DAY_MS, TABLES, VERSIONS, Action, minute_text, second_text
 from market.errors import DataError
 from market.quality import MINUTE_MS, QualityTable, Window
 
 Status = Literal["ok", "warn", "blocked"]
 #: Version of the JSON files.
-SCHEMA = 1
+SCHEMA = 2
 _LISTED = 20
 #: States of a minute, from the one that yields to the one that prevails.
 STATES = ("none", "good", "silent", "masked", "suspect")
@@ -39,8 +39,12 @@ class Finding:
         ``passed``, ``failed`` or ``unknown`` (there was nothing to judge; not the same as passed).
     detail
         What was seen, in words.
+    table
+        The table that was judged: see :data:`flows._checks.TABLES`.
     windows
         The stretches of time that a failure names; of a warning at most the twenty longest.
+    names
+        The features that a failure names.
     """
 
     date: str
@@ -52,7 +56,9 @@ class Finding:
     detail: str
     why: str
     limits: str
+    table: str = "minutes"
     windows: tuple[Window, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.date} {self.action}: {self.failure}: {self.detail}"
@@ -76,6 +82,10 @@ class DayReport:
         State of each of the day's 1440 minutes: one of ``none``, ``good``, ``silent``, ``masked``, ``suspect``.
     fingerprint
         Of the data that was judged.
+    suites
+        Versions of the suites that judged.
+    notes
+        What a person should know beside the findings.
     """
 
     symbol: str
@@ -85,6 +95,8 @@ class DayReport:
     figures: dict[str, float | None]
     minutes: tuple[str, ...]
     fingerprint: str
+    suites: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -130,7 +142,7 @@ class DayReport:
             if row.pop("schema") != SCHEMA:
                 raise ValueError("another schema")
             row["checks"] = tuple(_finding(check) for check in row["checks"])
-            return cls(**{**row, "minutes": tuple(row["minutes"])})
+            return cls(**{**row, "minutes": tuple(row["minutes"]), "notes": tuple(row["notes"])})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path} is not a validation report ({type(error).__name__}: {error})",
@@ -139,7 +151,19 @@ class DayReport:
 
 
 def _finding(row: dict[str, Any]) -> Finding:
-    return Finding(**{**row, "windows": tuple(Window(*window) for window in row["windows"])})
+    windows = tuple(Window(*window) for window in row["windows"])
+    return Finding(**{**row, "windows": windows, "names": tuple(row["names"])})
+
+
+def stored(folder: Path) -> list[DayReport]:
+    """The reports of a symbol that this version can read, by day; others count as days not judged yet."""
+    found = []
+    for path in sorted(folder.glob("????-??-??.json")):
+        try:
+            found.append(DayReport.read(path))
+        except DataError:
+            continue
+    return found
 
 
 def write_text(path: Path, text: str) -> None:
@@ -150,9 +174,27 @@ def write_text(path: Path, text: str) -> None:
     staged.replace(path)
 
 
-def judge(symbol: str, date: str, table: QualityTable, outcomes: Sequence[Outcome], fingerprint: str) -> DayReport:
-    """Turn the outcomes of a day's checks into a report."""
-    checks = tuple(_describe(date, table, outcome) for outcome in outcomes)
+def judge(
+    symbol: str,
+    date: str,
+    table: QualityTable,
+    outcomes: Sequence[Outcome],
+    fingerprint: str,
+    *,
+    tables: Mapping[str, Mapping[str, Any]],
+    figures: dict[str, float | None],
+    notes: Sequence[str] = (),
+) -> DayReport:
+    """Turn the outcomes of a day's checks into a report.
+
+    Parameters
+    ----------
+    tables
+        What was judged, by name: rows of bars and features are named from them.
+    figures
+        What the day holds.
+    """
+    checks = tuple(_describe(date, table, tables, outcome) for outcome in outcomes)
     failed = {check.action for check in checks if check.state == "failed"}
     status: Status = "blocked" if "block" in failed else "warn" if failed else "ok"
     masked = [w for c in checks if c.state == "failed" and c.action == "mask" for w in c.windows]
@@ -161,23 +203,26 @@ def judge(symbol: str, date: str, table: QualityTable, outcomes: Sequence[Outcom
         date=date,
         status=status,
         checks=checks,
-        figures=_figures(table),
+        figures=figures,
         minutes=_minutes(table, masked),
         fingerprint=fingerprint,
+        suites={level: VERSIONS[level] for level in dict.fromkeys(TABLES[name] for name in tables)},
+        notes=tuple(notes),
     )
 
 
-def _describe(date: str, table: QualityTable, outcome: Outcome) -> Finding:
+def _describe(date: str, table: QualityTable, tables: Mapping[str, Mapping[str, Any]], outcome: Outcome) -> Finding:
     check = outcome.check
     windows: tuple[Window, ...] = ()
+    names: tuple[str, ...] = ()
     if outcome.state == "unknown":
         detail = "not known: the data says nothing about it"
     elif outcome.state == "passed":
         detail = "yes" if outcome.observed is None else f"{_plain(outcome.observed)} {check.unit}".strip()
     elif check.rule not in ("values", "increasing"):
-        detail = (
-            f"{check.column} is {_plain(outcome.observed or 0.0)} {check.unit}".strip() + f", expected {check.limits}"
-        )
+        windows = _whole(table, check.failure)
+        name = check.column.removesuffix("_of_many")
+        detail = f"{name} is {_plain(outcome.observed or 0.0)} {check.unit}".strip() + f", expected {check.limits}"
     elif check.name == "suspect":
         windows = table.windows
         detail = f"{_count(len(windows), 'window')}, {_span(windows)} in all; {_longest(windows)} ({_causes(windows)})"
@@ -185,6 +230,13 @@ def _describe(date: str, table: QualityTable, outcome: Outcome) -> Finding:
         windows = tuple(sorted(table.silences, key=lambda w: w.start_ms - w.end_ms)[:_LISTED])
         share = sum(w.seconds for w in table.silences) / max(1e-9, float(table.covered_ms.sum()) / 1e3)
         detail = f"{_count(len(table.silences), 'silence')}, {share:.0%} of the time; {_longest(table.silences)}"
+    elif check.table in ("features", "drift"):
+        names = tuple(str(tables[check.table]["feature"][row]) for row in outcome.rows)
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        detail = f"{_count(len(names), 'feature')}: {', '.join(names[:5])}{more} (expected {check.limits})"
+    elif check.table == "bars":
+        windows = _bars(tables["bars"], outcome.rows, check.failure)
+        detail = f"{_count(len(outcome.rows), 'bar')} (expected {check.limits}); {_longest(windows)}"
     else:
         windows = _stretches(table, outcome.rows, check.failure)
         detail = f"{_count(len(outcome.rows), 'minute')} ({check.column}, expected {check.limits}); {_longest(windows)}"
@@ -200,8 +252,25 @@ def _describe(date: str, table: QualityTable, outcome: Outcome) -> Finding:
         detail=detail,
         why=check.why,
         limits=check.limits,
+        table=check.table,
         windows=windows,
+        names=names,
     )
+
+
+def _whole(table: QualityTable, cause: str) -> tuple[Window, ...]:
+    """All that was recorded: what is true of the day has no narrower window."""
+    if not len(table):
+        return ()
+    return (Window(int(table.minute_ms[0]), int(table.minute_ms[-1]) + MINUTE_MS, cause),)
+
+
+def _bars(columns: Mapping[str, Any], rows: Sequence[int], cause: str) -> tuple[Window, ...]:
+    if not rows:
+        return ()
+    at = np.asarray(rows)
+    runs = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
+    return tuple(Window(int(columns["open_ms"][run[0]]), int(columns["close_ms"][run[-1]]), cause) for run in runs)
 
 
 def _stretches(table: QualityTable, rows: Sequence[int], cause: str) -> tuple[Window, ...]:
@@ -245,26 +314,6 @@ def _count(number: int, noun: str) -> str:
 
 def _plain(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"
-
-
-def _figures(table: QualityTable) -> dict[str, float | None]:
-    def median(values: np.ndarray) -> float | None:
-        known = values[np.isfinite(values)]
-        return float(np.median(known)) if len(known) else None
-
-    return {
-        "covered_hours": float(table.covered_ms.sum()) / 3.6e6,
-        "messages": int(table.messages.sum()),
-        "level_changes": int(table.level_changes.sum()),
-        "trades": int(table.trades.sum()),
-        "suspect_windows": len(table.windows),
-        "suspect_seconds": sum(window.seconds for window in table.windows),
-        "longest_silence_s": float(table.max_silence_ms.max()) / 1e3 if len(table) else None,
-        "spread_bps": median(table.spread_mean_bps),
-        "bid_depth": median(table.bid_depth),
-        "ask_depth": median(table.ask_depth),
-        "delay_ms": median(table.delay_mean_ms),
-    }
 
 
 def _minutes(table: QualityTable, masked: Sequence[Window]) -> tuple[str, ...]:

@@ -9,10 +9,12 @@ from urllib.parse import quote
 
 import numpy as np
 
+from features.drift import BLOCK_HOURS, FALSE_ALARMS, Drift
 from flows import _svg
+from flows._datadocs import suite_name
 from flows._docs_assets import COLOURS
-from flows._findings import DayReport, Finding, duration, window_text, write_text
-from flows._quality_checks import DAY_MS
+from flows._findings import DayReport, Finding, duration, stored, window_text, write_text
+from flows._quality_checks import DAY_MS, TABLES, VERSIONS, second_text
 from market.instruments import Instrument
 from market.quality import MINUTE_MS, QualityTable
 
@@ -27,6 +29,7 @@ _MINUTE_TITLES = {
 }
 _ACTIONS = {"block": "stops training", "mask": "leaves training", "warn": "remark"}
 _SHOWN_WINDOWS = 12
+_SHOWN_FEATURES = 8
 
 _STYLE = (
     COLOURS
@@ -92,7 +95,20 @@ def _badge(status: str) -> str:
     return f'<span class="badge {_CLASS[status]}">{_WORDS[status]}</span>'
 
 
-def write_day(folder: Path, report: DayReport, table: QualityTable, instrument: Instrument, *, docs: bool) -> Path:
+def clock_text(at_ms: int) -> str:
+    """Time of day, UTC."""
+    return f"{second_text(at_ms)} UTC"
+
+
+def write_day(
+    folder: Path,
+    report: DayReport,
+    table: QualityTable,
+    instrument: Instrument,
+    *,
+    docs: bool,
+    drift: Drift | None = None,
+) -> Path:
     """Write the page of one day."""
     links = ['<a href="index.html">all days</a>']
     if docs:
@@ -106,7 +122,9 @@ def write_day(folder: Path, report: DayReport, table: QualityTable, instrument: 
         f'<div class="card">{_svg.ribbon(report.minutes, _MINUTE_TITLES, label=_coverage(report))}'
         f"{_legend(report.minutes)}</div>",
         f"<h2>Findings</h2>{_findings(report)}",
+        *(f'<p class="soft">Note: {escape(note)}.</p>' for note in report.notes),
         f'<h2>Plots</h2><div class="card plots">{_plots(table, instrument)}</div>',
+        *([f'<h2>Drift</h2><div class="card scroll">{_drift(drift)}</div>'] if drift is not None else []),
         f'<h2>Every check</h2><div class="card scroll">{_checks(report.checks)}</div>',
     ]
     path = folder / f"{report.date}.html"
@@ -170,7 +188,8 @@ def _finding(finding: Finding) -> str:
             f'<ul class="windows">{"".join(items[_SHOWN_WINDOWS:])}</ul></details>'
         )
     return (
-        f'<div class="card finding {css}"><span class="badge {css}">{_ACTIONS[finding.action]}</span>'
+        f'<div class="card finding {css}" id="{escape(finding.check, quote=True)}">'
+        f'<span class="badge {css}">{_ACTIONS[finding.action]}</span>'
         f"<h3>{escape(finding.failure[:1].upper() + finding.failure[1:])}</h3><p>{escape(finding.detail)}</p>"
         f'<p class="soft">{escape(finding.why)}</p>{shown}</div>'
     )
@@ -189,6 +208,8 @@ def _plots(table: QualityTable, instrument: Instrument) -> str:
                 label="Spread: mean by time, and its maximum",
                 unit="bps",
             ),
+            _svg.series(minutes, table.bid_depth, label="Depth of the five best bids", unit="USDT"),
+            _svg.series(minutes, table.ask_depth, label="Depth of the five best asks", unit="USDT"),
             _svg.series(minutes, table.trades.astype(float), label="Trades a minute", unit="trades", bars=True),
             _svg.series(
                 minutes, table.level_changes.astype(float), label="Level changes a minute", unit="rows", bars=True
@@ -200,7 +221,34 @@ def _plots(table: QualityTable, instrument: Instrument) -> str:
                 unit="s",
                 bars=True,
             ),
+            _svg.series(
+                minutes,
+                table.suspect_ms / 1e3,
+                label="Gaps and stalls: seconds of each minute in which the book is not known",
+                unit="s",
+                bars=True,
+            ),
         ]
+    )
+
+
+def _drift(drift: Drift) -> str:
+    """The features that differ most from the days before."""
+    known = [i for i in range(len(drift.names)) if drift.index[i] == drift.index[i]]
+    if not known:
+        return f'<p class="soft">Not judged: {escape(next(iter(drift.reason), "no features"))}.</p>'
+    first = sorted(known, key=lambda i: -drift.index[i] / drift.limit[i])[:_SHOWN_FEATURES]
+    rows = "".join(
+        f'<tr><td><code>{escape(drift.names[i])}</code></td><td class="n">{drift.index[i]:.3f}</td>'
+        f'<td class="n">{drift.limit[i]:.3f}</td>'
+        + ('<td class="bad">drifted</td></tr>' if drift.alarmed[i] else '<td class="good">as before</td></tr>')
+        for i in first
+    )
+    return (
+        f'<p class="soft">{len(known)} of {len(drift.names)} features compared with the {drift.days} days before, in '
+        f"{drift.blocks} blocks of {BLOCK_HOURS} h; a day like those raises an alarm in at most {FALSE_ALARMS:.0%} of "
+        'cases. The nearest to their limit:</p><table><tr><th>Feature</th><th class="n">Stability index</th>'
+        f'<th class="n">Limit</th><th></th></tr>{rows}</table>'
     )
 
 
@@ -217,37 +265,51 @@ def _checks(checks: Sequence[Finding]) -> str:
 
 
 def write_docs_index(folder: Path, symbol: str) -> None:
-    """Replace the front page of Data Docs, which is a script, by a list of every day's result and the suite."""
+    """Replace the front page of Data Docs, which is a script, by a list of every day's results and the suites."""
     docs = folder / "docs"
     rows = []
-    for report in _reports(folder):
-        pages = sorted((docs / "validations" / symbol / report.date).rglob("*.html"))
-        if not pages:
+    suites: set[str] = set()
+    for report in stored(folder):
+        found = {
+            table: sorted((docs / "validations" / suite_name(symbol, table) / report.date).rglob("*.html"))
+            for table in TABLES
+        }
+        links = " · ".join(
+            f'<a href="{quote(pages[-1].relative_to(docs).as_posix())}">{table}</a>'
+            for table, pages in found.items()
+            if pages
+        )
+        if not links:
             continue
+        suites |= {table for table, pages in found.items() if pages}
         failed, unknown = len(report.findings), sum(check.state == "unknown" for check in report.checks)
-        link = quote(pages[-1].relative_to(docs).as_posix())
         rows.append(
-            f'<tr><td><a href="{link}">{report.date}</a></td><td>{_badge(report.status)}</td>'
+            f"<tr><td>{report.date}</td><td>{_badge(report.status)}</td><td>{links}</td>"
             f'<td class="n">{len(report.checks)}</td><td class="n">{len(report.checks) - failed - unknown}</td>'
             f'<td class="n">{failed}</td><td class="n">{unknown}</td></tr>'
         )
     head = (
-        '<tr><th>Day</th><th>Status</th><th class="n">Evaluated</th><th class="n">Passed</th>'
+        '<tr><th>Day</th><th>Status</th><th>Results by table</th><th class="n">Evaluated</th><th class="n">Passed</th>'
         '<th class="n">Failed</th><th class="n">Unknown</th></tr>'
+    )
+    pages = " · ".join(
+        f'<a href="expectations/{quote(suite_name(symbol, table))}.html">{table}</a> (suite {TABLES[table]} '
+        f"{VERSIONS[TABLES[table]]})"
+        for table in TABLES
+        if table in suites
     )
     body = (
         f'<p class="crumbs"><a href="../index.html">all days of {symbol}</a></p>'
         f"<h1>{symbol}: Data Docs</h1>"
-        f'<p class="soft">Validation results as Great Expectations wrote them, and '
-        f'<a href="expectations/{quote(symbol)}.html">the expectation suite</a>.</p>'
-        f'<div class="card scroll"><table>{head}{"".join(rows)}</table></div>'
+        f'<p class="soft">Validation results as Great Expectations wrote them. What is expected of each table: {pages}.'
+        f'</p><div class="card scroll"><table>{head}{"".join(rows)}</table></div>'
     )
     write_text(docs / "index.html", _page(f"{symbol}: Data Docs", body))
 
 
 def write_indexes(reports: Path, symbol: str) -> None:
     """Write the list of a symbol's days, and the list of symbols."""
-    days = _reports(reports / symbol)
+    days = stored(reports / symbol)
     rows = "".join(_day_row(day) for day in reversed(days))
     docs = '<a href="docs/index.html">Data Docs</a>' if (reports / symbol / "docs" / "index.html").exists() else ""
     body = (
@@ -299,7 +361,7 @@ def _worst(days: Sequence[DayReport]) -> str:
 def _write_symbols(reports: Path) -> None:
     rows = []
     for folder in sorted(path for path in reports.iterdir() if path.is_dir()):
-        days = _reports(folder)
+        days = stored(folder)
         if days:
             rows.append(
                 f'<tr><td><a href="{quote(folder.name)}/index.html">{escape(folder.name)}</a></td>'
@@ -313,7 +375,3 @@ def _write_symbols(reports: Path) -> None:
         f'<h2>Symbols</h2><div class="card scroll"><table>{head}{"".join(rows)}</table></div>'
     )
     write_text(reports / "index.html", _page("Data validation", body))
-
-
-def _reports(folder: Path) -> list[DayReport]:
-    return [DayReport.read(path) for path in sorted(folder.glob("????-??-??.json"))]

@@ -1,89 +1,56 @@
-"""What is expected of a day's quality table: each check once, with what happens when it fails and why it is asked.
+"""The suites, and the tables that they judge.
 
-The list is the only place where limits live. It is turned into Great Expectations' suite at every run: a suite that was
-reloaded from a file could lose checks without saying so.
+Three levels: ``raw`` (what was recorded, by minute and for the day), ``features`` (the matrix that models learn from)
+and ``drift`` (the day's features against the training window). A suite has a version; who changes a limit raises it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from features.drift import Drift
+from features.quality import FeatureQuality
+from flows._checks import SEVERITY, TABLES, Action, Check, digest
+from flows._day import own_clock
+from flows._matrix_checks import DRIFT, FEATURES
+from flows._raw_checks import BLOCK
+from flows._raw_checks_more import WARN, mask
+from market.instruments import Instrument
 from market.quality import MINUTE_MS, QualityTable
 
+__all__ = [
+    "DAY_MS",
+    "SEVERITY",
+    "TABLES",
+    "VERSIONS",
+    "Action",
+    "Check",
+    "bar_columns",
+    "checks",
+    "drift_columns",
+    "feature_columns",
+    "frame_columns",
+    "matrix_checks",
+    "minute_text",
+    "second_text",
+    "suite_digests",
+]
+
 DAY_MS = 86_400_000
+#: Of the suites: major for a check that is gone or means something else, minor for a limit or a check more.
+VERSIONS = {"raw": "2.0", "features": "1.0", "drift": "1.0"}
 
-#: What a failed check does: it stops training on the day, it takes the minutes it names out of training, or it is told.
-Action = Literal["block", "mask", "warn"]
-#: Great Expectations' words for them, which its pages show.
-SEVERITY: Mapping[Action, str] = {"block": "critical", "mask": "warning", "warn": "info"}
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One expectation.
-
-    Attributes
-    ----------
-    name
-        Stable identifier.
-    title
-        What holds when it passes, in a few words.
-    failure
-        What is found when it fails, in a few words.
-    action
-        What a failure does.
-    column
-        Column of :func:`frame_columns` that is judged.
-    rule
-        ``values`` (every minute), ``sum``, ``mean``, ``median`` (of the day), ``rows`` (number of minutes) or
-        ``increasing``.
-    low, high
-        Limits, inclusive; ``None`` is open.
-    mostly
-        Share of the minutes that must comply, for the rule ``values``.
-    why
-        What goes wrong otherwise.
-    unit
-        Of the observed value.
-    """
-
-    name: str
-    title: str
-    failure: str
-    action: Action
-    column: str
-    rule: Literal["values", "sum", "mean", "median", "rows", "increasing"]
-    why: str
-    low: float | None = None
-    high: float | None = None
-    mostly: float = 1.0
-    unit: str = ""
-
-    @property
-    def limits(self) -> str:
-        """The limits in words."""
-        unit = f" {self.unit}" if self.unit else ""
-        if self.rule == "increasing":
-            return "each later than the one before"
-        if self.low is None:
-            text = f"at most {self.high:g}{unit}"
-        elif self.high is None:
-            text = f"at least {self.low:g}{unit}"
-        elif self.low == self.high == 0:
-            text = "none"
-        elif self.low == self.high:
-            text = f"{self.low:g}{unit}"
-        else:
-            text = f"{self.low:g} to {self.high:g}{unit}"
-        return text + (f" in {self.mostly:.0%} of the minutes" if self.mostly < 1 else "")
+#: Fewer than these say nothing of a day.
+_FEW_TRADES, _FEW_CHANGES, _FEW_QUOTES = 200, 1_000, 30
+#: Trades and messages in a minute that must leave a trace in the book.
+_STIRRING = 3
 
 
 def checks(stall_ms: int, *, inner_day: bool) -> tuple[Check, ...]:
-    """The checks of one day.
+    """The suite ``raw`` for one day.
 
     Parameters
     ----------
@@ -103,274 +70,160 @@ def checks(stall_ms: int, *, inner_day: bool) -> tuple[Check, ...]:
         low=0.95 * 24,
         unit="h",
     )
-    return (*_BLOCK, *_mask(stall_ms), *_WARN, *((whole,) if inner_day else ()))
+    return (*BLOCK, *mask(stall_ms), *WARN, *((whole,) if inner_day else ()))
 
 
-_BLOCK = (
-    Check(
-        "minutes",
-        "the table has the minutes of one day",
-        "the table does not have the minutes of one day",
-        "block",
-        "minute_ms",
-        "rows",
-        "Without a single minute there is nothing to judge.",
-        low=1,
-        high=1440,
-    ),
-    Check(
-        "order",
-        "minutes follow each other",
-        "minutes are out of order",
-        "block",
-        "minute_ms",
-        "increasing",
-        "Bars would be built from a scrambled clock.",
-    ),
-    Check(
-        "book_recorded",
-        "the order book was recorded",
-        "no order book was recorded",
-        "block",
-        "messages",
-        "sum",
-        "Book features would all be unknown.",
-        low=1,
-        unit="messages",
-    ),
-    Check(
-        "trades_recorded",
-        "trades were recorded",
-        "no trades were recorded",
-        "block",
-        "trades",
-        "sum",
-        "Bars are made of trades, and fills are simulated against them.",
-        low=1,
-        unit="trades",
-    ),
-    Check(
-        "possible_values",
-        "no impossible price or size",
-        "impossible prices or sizes",
-        "block",
-        "bad_rows",
-        "values",
-        "A price at or below zero, a negative size or an unknown side means that the recording is damaged.",
-        low=0,
-        high=0,
-    ),
-    Check(
-        "book_known",
-        "the book is known most of the time",
-        "the book is unknown most of the time",
-        "block",
-        "known_share",
-        "mean",
-        "Where the book is unknown or stalled there is neither a feature nor a fill.",
-        low=0.5,
-    ),
-    Check(
-        "book_uncrossed",
-        "the book is hardly ever crossed",
-        "the book is crossed too often",
-        "block",
-        "crossed_share",
-        "mean",
-        "A book whose bid lies above its ask was put together wrongly.",
-        high=0.01,
-    ),
-    Check(
-        "same_market",
-        "trades happen at the book's prices",
-        "trades happen away from the book",
-        "block",
-        "trade_distance_bps",
-        "median",
-        "Book and trades that lie apart are not of one market, or not of one clock.",
-        high=50,
-        unit="bps",
-    ),
-)
+def matrix_checks() -> tuple[Check, ...]:
+    """The suites ``features`` and ``drift``."""
+    return (*FEATURES, *DRIFT)
 
 
-def _mask(stall_ms: int) -> tuple[Check, ...]:
-    return (
-        Check(
-            "suspect",
-            "no suspect window",
-            "suspect windows",
-            "mask",
-            "suspect_ms",
-            "values",
-            "After a sequence break or a reconnect the book is unknown until the next snapshot; a book silent for more "
-            f"than {stall_ms / 1e3:g} s is stale. Bars that touch such a window leave training and trading.",
-            low=0,
-            high=0,
-            unit="ms",
-        ),
-        Check(
-            "crossed",
-            "no crossed book",
-            "crossed book",
-            "mask",
-            "crossed",
-            "values",
-            "A bid above the ask is a state that no trader could use; features of it mean nothing.",
-            low=0,
-            high=0,
-            unit="messages",
-        ),
-        Check(
-            "one_sided",
-            "both sides have levels",
-            "one-sided book",
-            "mask",
-            "one_sided",
-            "values",
-            "Without one side there is no mid price and no spread.",
-            low=0,
-            high=0,
-            unit="messages",
-        ),
-        Check(
-            "spread",
-            "no torn-open spread",
-            "torn-open spread",
-            "mask",
-            "spread_max_bps",
-            "values",
-            "A spread this wide is a broken recording or a market that nobody should learn from.",
-            high=100,
-            unit="bps",
-        ),
-        Check(
-            "trade_outliers",
-            "no trade far from the book",
-            "trades far from the book",
-            "mask",
-            "trade_distance_bps",
-            "values",
-            "A trade far outside the book distorts the bar's high and low, and every stop and target in it.",
-            high=100,
-            unit="bps",
-        ),
-        Check(
-            "duplicates",
-            "no trade twice",
-            "trades twice",
-            "mask",
-            "duplicates",
-            "values",
-            "A trade that is counted twice doubles volume and fills orders that would have waited.",
-            low=0,
-            high=0,
-            unit="trades",
-        ),
-    )
+def suite_digests() -> dict[str, str]:
+    """What each suite demands, as a hash."""
+    raw = checks(60_000, inner_day=True)
+    return {"raw": digest(raw), "features": digest(FEATURES), "drift": digest(DRIFT)}
 
 
-_WARN = (
-    Check(
-        "silences",
-        "the book is hardly ever silent for 5 s",
-        "the book falls silent",
-        "warn",
-        "max_silence_ms",
-        "values",
-        "Bybit sends the book of an active contract many times a second; silences say that data was lost on the way.",
-        high=5_000,
-        mostly=0.95,
-        unit="ms",
-    ),
-    Check(
-        "locked",
-        "the book is rarely locked",
-        "the book is often locked",
-        "warn",
-        "locked_share",
-        "mean",
-        "Bid and ask at one price for long hint at merged or late messages.",
-        high=0.05,
-    ),
-    Check(
-        "trading",
-        "there is a trade in most minutes",
-        "many minutes without a trade",
-        "warn",
-        "whole_trades",
-        "values",
-        "Bars without trades repeat the last price; too many of them make volatility look calm.",
-        low=1,
-        mostly=0.9,
-        unit="trades",
-    ),
-    Check(
-        "gaps",
-        "few breaks of the stream",
-        "many breaks of the stream",
-        "warn",
-        "gaps",
-        "sum",
-        "Many reconnects or sequence breaks say that the line or the machine cannot keep up.",
-        high=24,
-        unit="breaks",
-    ),
-    Check(
-        "clock",
-        "exchange time hardly steps back",
-        "exchange time steps back",
-        "warn",
-        "regress_ms",
-        "values",
-        "Streams that lag each other blur what was known when.",
-        high=1_000,
-        mostly=0.99,
-        unit="ms",
-    ),
-    Check(
-        "delay",
-        "messages arrive in time",
-        "messages arrive late or early",
-        "warn",
-        "delay_mean_ms",
-        "values",
-        "Late messages mean that live decisions rest on an old book; early ones that the local clock is wrong.",
-        low=-500,
-        high=2_000,
-        mostly=0.99,
-        unit="ms",
-    ),
-)
+def frame_columns(table: QualityTable, instrument: Instrument | None = None) -> dict[str, Any]:
+    """The columns of the table ``minutes``: those of the quality table and what follows from them.
 
-#: Receive times this far from exchange times belong to another clock: a local exchange's market runs at its own pace.
-_OTHER_CLOCK_MS = 3_600_000
-
-
-def frame_columns(table: QualityTable) -> dict[str, Any]:
-    """The columns that checks judge: those of the table and some shares; NaN where a question has no answer.
-
-    ``minute`` is the time of day as text, so that pages name minutes rather than row numbers.
+    NaN where a question has no answer. ``minute`` is the time of day as text, so that pages name minutes rather than
+    row numbers.
     """
-    columns = dict(table.columns())
-    columns["duplicates"] = np.where(table.duplicates < 0, np.nan, table.duplicates.astype(float))
+    columns: dict[str, Any] = dict(table.columns())
+    for name in ("duplicates", "breaks", "repeats", "backward", "oddities", "untraded"):
+        columns[name] = _counted(columns[name])
+    whole = table.covered_ms == MINUTE_MS
     columns["covered_h"] = table.covered_ms / 3.6e6
-    columns["known_share"] = _share(table.known_ms, table.covered_ms)
-    columns["locked_share"] = _share(table.locked, table.books)
-    columns["crossed_share"] = _share(table.crossed, table.books)
     # The first and the last minute are cut off by the recording's own start and end.
-    columns["whole_trades"] = np.where(table.covered_ms == MINUTE_MS, table.trades.astype(float), np.nan)
-    delay = table.delay_mean_ms
-    if np.isfinite(delay).any() and abs(float(np.nanmedian(delay))) > _OTHER_CLOCK_MS:
+    columns["whole_trades"] = np.where(whole, table.trades.astype(float), np.nan)
+    columns["book_price"] = np.where(table.mid > 0, table.mid / 2, np.nan)
+    columns["trade_price"] = np.where(table.last_price > 0, table.last_price.astype(float), np.nan)
+    many = table.trades.sum() >= _FEW_TRADES
+    columns["agreed"] = _only(table.sided.sum() >= _FEW_TRADES, table.agreed)
+    columns["buys_of_many"], columns["trades_of_many"] = _only(many, table.buys), _only(many, table.trades)
+    columns["quotes_of_many"] = _only(table.quotes[table.quotes > 0].sum() >= _FEW_QUOTES, table.quotes.clip(0))
+    enough = table.level_changes.sum() >= _FEW_CHANGES
+    columns["price_grid"] = _only(enough, np.gcd(table.book_grid, table.trade_grid))
+    columns["book_grid"] = _only(enough, table.book_grid)
+    columns["frozen"] = ((table.touches == 0) & (table.trades >= _STIRRING) & (table.books >= _STIRRING)).astype(float)
+    columns["levels_ratio"] = _least_of_usual(table.bid_levels, table.ask_levels)
+    columns["depth_ratio"] = _most_unusual(table.bid_depth, table.ask_depth)
+    largest = np.nan if instrument is None or not instrument.max_steps else float(instrument.max_steps)
+    columns["oversize"] = table.largest / largest
+    columns["jump_pct"] = _jumps(columns["book_price"])
+    columns["trade_hole"] = _trade_holes(table)
+    if own_clock(table):
         columns["delay_mean_ms"] = np.full(len(table), np.nan)
     columns["minute"] = np.array([minute_text(at) for at in table.minute_ms], dtype=object)
     return columns
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    share = np.full(len(part), np.nan)
-    np.divide(part, whole, out=share, where=whole > 0)
-    return share
+def _counted(values: NDArray[np.int64]) -> NDArray[np.float64]:
+    """-1 stands for "nobody counted"."""
+    return np.where(values < 0, np.nan, values.astype(float))
+
+
+def _only(enough: bool | np.bool_, values: NDArray[Any]) -> NDArray[np.float64]:
+    return values.astype(float) if enough else np.full(len(values), np.nan)
+
+
+def _usual(values: NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else np.nan
+
+
+def _least_of_usual(bids: NDArray[np.float64], asks: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.fmin(bids / _usual(bids), asks / _usual(asks))
+
+
+def _most_unusual(bids: NDArray[np.float64], asks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the two sides' ratios to their usual depth the one that is farther from 1."""
+    ratios = np.stack([bids / _usual(bids), asks / _usual(asks)])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        away = np.abs(np.log(ratios))
+    return np.where(np.nan_to_num(away[0], nan=-1) >= np.nan_to_num(away[1], nan=-1), ratios[0], ratios[1])
+
+
+def _jumps(price: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Percent by which each minute's last mid differs from the one before that is known."""
+    jumps = np.full(len(price), np.nan)
+    known = np.flatnonzero(np.isfinite(price))
+    jumps[known[1:]] = np.abs(price[known[1:]] / price[known[:-1]] - 1) * 100
+    if len(known):
+        jumps[known[0]] = 0.0
+    return jumps
+
+
+def _trade_holes(table: QualityTable) -> NDArray[np.float64]:
+    """In minutes without a trade though the book moves: trades that would be usual in the whole stretch of them."""
+    missed = np.zeros(len(table))
+    empty = (table.trades == 0) & (table.touches > 0)
+    edges = np.flatnonzero(np.diff(np.r_[False, empty, False].astype(int)))
+    usual = _usual(table.trades[table.trades > 0].astype(float))
+    for start, end in zip(edges[::2], edges[1::2]):
+        missed[start:end] = table.covered_ms[start:end].sum() / MINUTE_MS * usual
+    return np.where(np.isfinite(missed), missed, 0.0)
+
+
+def feature_columns(quality: FeatureQuality, kept: tuple[str, ...], same_spec: bool) -> dict[str, Any]:
+    """The columns of the table ``features``, a row a feature; unknown where the source of a feature was not recorded.
+
+    Parameters
+    ----------
+    quality
+        Of the declared features.
+    kept
+        Columns of the matrix on the disk.
+    same_spec
+        Whether it was built by these declarations.
+    """
+    names = list(quality.names)
+    recorded = np.array([source not in ("tickers", "liquidations") for source in quality.sources])
+    judged = recorded | (quality.low == quality.low)
+    due = judged & (quality.due > 0)
+    share = np.full(len(names), np.nan)
+    np.divide(quality.missing, quality.due, out=share, where=due)
+    # Three values are not enough to say that a feature does not move; a liquidation may not happen all day.
+    moving = due & (quality.due - quality.missing >= _STIRRING * 10) & recorded
+    wrong = [at >= len(kept) or kept[at] != name for at, name in enumerate(names)]
+    return {
+        "feature": np.array(names, dtype=object),
+        "undeclared": np.array(wrong, float),
+        "other_spec": np.full(len(names), 0.0 if same_spec else 1.0),
+        "infinite": quality.infinite.astype(float),
+        "missing_share": share,
+        "distinct": np.where(moving, quality.distinct.astype(float), np.nan),
+        "low": quality.low,
+        "high": quality.high,
+    }
+
+
+def bar_columns(quality: FeatureQuality) -> dict[str, Any]:
+    """The columns of the table ``bars``, a row a bar."""
+    return {
+        "bar": np.array([minute_text(at) for at in quality.open_ms], dtype=object),
+        "open_ms": quality.open_ms,
+        "close_ms": quality.close_ms,
+        "impossible": quality.impossible.astype(float),
+        "filled": quality.filled.astype(float),
+        "misplaced": quality.misplaced.astype(float),
+        "valid": quality.valid.astype(float),
+    }
+
+
+def drift_columns(drift: Drift) -> dict[str, Any]:
+    """The columns of the table ``drift``, a row a feature."""
+    excess = drift.index / drift.limit
+    # Both conditions of an alarm in one number: surely another distribution, and enough to matter.
+    excess = np.where(np.isfinite(excess) & ~drift.alarmed, np.minimum(excess, 1.0), excess)
+    return {
+        "feature": np.array(drift.names, dtype=object),
+        "index": drift.index,
+        "limit": drift.limit,
+        "p_value": drift.p_value,
+        "excess": excess,
+    }
 
 
 def minute_text(at_ms: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from prefect import flow
 
@@ -16,10 +17,13 @@ from settings import Settings
 
 
 @flow(name="nightly", retries=0)
-def nightly(symbols: Sequence[str] | None = None, config: str | None = None) -> dict[str, TrainOutcome]:
+def nightly(
+    symbols: Sequence[str] | None = None, config: str | None = None, unfinished: bool = False
+) -> dict[str, TrainOutcome]:
     """Validate the days that are new or have changed, then train a council of each symbol.
 
-    Promotion stays with a person: the night only registers candidates.
+    Promotion stays with a person: the night only registers candidates. A day is judged once it is over: twenty minutes
+    after midnight the day that has just begun would be found wanting.
 
     Parameters
     ----------
@@ -27,6 +31,8 @@ def nightly(symbols: Sequence[str] | None = None, config: str | None = None) -> 
         Contracts; ``None`` takes those of the settings.
     config
         Settings file, for runs that Prefect starts.
+    unfinished
+        Judge the day that has not ended yet, too.
 
     Raises
     ------
@@ -37,7 +43,7 @@ def nightly(symbols: Sequence[str] | None = None, config: str | None = None) -> 
     outcomes: dict[str, TrainOutcome] = {}
     blocked: list[str] = []
     for symbol in symbols or settings.market.symbols:
-        judged = validate_new(settings, symbol, config)
+        judged = validate_new(settings, symbol, config, before=None if unfinished else today())
         if any(report.status == "blocked" for report in judged):
             blocked.append(symbol)
         else:
@@ -47,10 +53,23 @@ def nightly(symbols: Sequence[str] | None = None, config: str | None = None) -> 
     return outcomes
 
 
-def validate_new(settings: Settings, symbol: str, config: str | None = None) -> list[ValidationReport]:
-    """Judge the days of which there is no report, or one of other data than the lake holds now."""
+def today() -> str:
+    """The UTC day that has not ended yet."""
+    return datetime.now(UTC).date().isoformat()
+
+
+def validate_new(
+    settings: Settings, symbol: str, config: str | None = None, *, before: str | None = None
+) -> list[ValidationReport]:
+    """Judge the days of which there is no report, or one of other data than the lake holds now.
+
+    Parameters
+    ----------
+    before
+        Only days before this one; ``None`` takes all.
+    """
     _, unjudged = mask_windows(settings.paths.reports, Lake(settings.paths.lake), symbol)
-    return [validate(symbol, day, config) for day in unjudged]
+    return [validate(symbol, day, config) for day in unjudged if before is None or day < before]
 
 
 def blocked_error(symbols: Sequence[str]) -> ValidationBlocked:

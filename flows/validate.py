@@ -7,10 +7,10 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows import runtime
-from flows.validation import ValidationReport
+from flows.validation import FeatureInput, ValidationReport
 from flows.validation import validate as judge
 from market import Lake
-from settings import Settings
+from settings import Settings, timeframe_ms
 
 
 @task(name="judge", task_run_name="judge {symbol}", cache_policy=NO_CACHE)
@@ -21,6 +21,9 @@ def _judge(settings: Settings, symbol: str, date: str | None) -> ValidationRepor
         date,
         reports=settings.paths.reports,
         stall_ms=settings.market.stall_ms,
+        features=FeatureInput(
+            settings.paths.features, timeframe_ms(settings.training.timeframe), settings.market.ob_levels
+        ),
         progress=runtime.say,
     )
 

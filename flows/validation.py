@@ -1,32 +1,35 @@
 """Data validation: judge what the lake holds of a symbol, day by day, and write pages that a person can read.
 
-A day becomes a quality table (:mod:`market.quality`), Great Expectations judges it, and three things come of it: a page
-and a JSON file of our own a day, Great Expectations' Data Docs beside them, and a verdict. ``block`` findings stop
-training on the day, ``mask`` findings name the windows that leave it, ``warn`` findings are told.
+A day becomes tables (:mod:`market.quality_day`, :mod:`flows._matrix`), Great Expectations judges them, and four things
+come of it: a page and a JSON file of our own a day, Great Expectations' Data Docs beside them, and the symbol's
+``verdict.json``, which training obeys. ``block`` findings stop training on the day, ``mask`` findings name the windows
+that leave it, ``warn`` findings are told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from flows import _pages
 from flows._datadocs import run_suite
-from flows._findings import DayReport, Finding, Status, judge
-from flows._quality_checks import DAY_MS, checks, frame_columns
+from flows._day import Figures, day_columns, day_figures, own_clock
+from flows._findings import DayReport, Finding, Status, judge, stored
+from flows._matrix import FeatureInput, Matrix
+from flows._quality_checks import DAY_MS, VERSIONS, checks, frame_columns, matrix_checks
+from flows._verdict import Verdict, mask_windows, write_verdict
 from market import Lake
 from market.errors import ConfigError, EmptyLakeError
-from market.quality import QualityBuilder, QualityTable, Window
+from market.quality import QualityTable
+from market.quality_day import LakeQuality, lake_quality
 
-__all__ = ["DayReport", "Finding", "ValidationReport", "mask_windows", "validate"]
+__all__ = ["DayReport", "FeatureInput", "Finding", "ValidationReport", "Verdict", "mask_windows", "validate"]
 
 _SEVERITY: tuple[Status, ...] = ("ok", "warn", "blocked")
 _DOCS = "docs"
@@ -66,6 +69,7 @@ def validate(
     *,
     reports: Path,
     stall_ms: int = 60_000,
+    features: FeatureInput | None = None,
     docs: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> ValidationReport:
@@ -80,9 +84,12 @@ def validate(
     date
         UTC day, ``YYYY-MM-DD``; ``None`` takes every day in the lake.
     reports
-        Folder of the pages: ``<symbol>/<day>.html``, ``<symbol>/<day>.json``, ``<symbol>/docs/``, ``index.html``.
+        Folder of the pages: ``<symbol>/<day>.html``, ``<symbol>/<day>.json``, ``<symbol>/tables/<day>.parquet``,
+        ``<symbol>/docs/``, ``<symbol>/verdict.json``, ``index.html``.
     stall_ms
         Silence of the book that makes a suspect window.
+    features
+        How features are built, for the suites ``features`` and ``drift``; ``None`` leaves those out.
     docs
         Whether to write Great Expectations' Data Docs too.
     progress
@@ -99,45 +106,122 @@ def validate(
     """
     known = lake.days(symbol)
     days = known if date is None else [_day(date, symbol, known)]
-    table = _table(lake, symbol, days, stall_ms)
     folder = reports / symbol
-    judged = []
+    work = _Work(lake, symbol, known, folder, stall_ms, docs, features)
+    # Days are compared with each other: all figures come first, the judgement after them.
     for day in days:
         if progress is not None:
             progress(f"{symbol} {day}")
-        judged.append(_judge_day(lake, symbol, day, known, table, folder, stall_ms=stall_ms, docs=docs))
+        work.measure(day)
+    judged = [work.judge(day) for day in days]
     if docs:
         _pages.write_docs_index(folder, symbol)
+    write_verdict(folder, lake, symbol)
     _pages.write_indexes(reports, symbol)
     page = folder / ("index.html" if date is None else f"{days[0]}.html")
     status = max((day.status for day in judged), key=_SEVERITY.index)
     return ValidationReport(symbol, status, page, tuple(judged))
 
 
-def _judge_day(
-    lake: Lake,
-    symbol: str,
-    day: str,
-    known: Sequence[str],
-    table: QualityTable,
-    folder: Path,
-    *,
-    stall_ms: int,
-    docs: bool,
-) -> DayReport:
-    start_ms, end_ms = day_span(day)
-    part = _with_causes(table.between(start_ms, end_ms), lake, symbol, stall_ms)
-    outcomes = run_suite(
-        frame_columns(part),
-        checks(stall_ms, inner_day=known[0] < day < known[-1]),
-        name=symbol,
-        run=day,
-        site=folder / _DOCS if docs else None,
-    )
-    report = judge(symbol, day, part, outcomes, lake.fingerprint(symbol, start_ms, end_ms))
-    report.write(folder / f"{day}.json")
-    _pages.write_day(folder, report, part, lake.instrument(symbol), docs=docs)
-    return report
+class _Work:
+    """The judgement of some days of a symbol."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        symbol: str,
+        known: Sequence[str],
+        folder: Path,
+        stall_ms: int,
+        docs: bool,
+        features: FeatureInput | None,
+    ) -> None:
+        self._lake, self._symbol, self._known, self._folder = lake, symbol, known, folder
+        self._stall_ms, self._docs = stall_ms, docs
+        self._matrix = None if features is None else Matrix(lake, symbol, features, stall_ms)
+        self._instrument = lake.instrument(symbol)
+        self._measured: dict[str, LakeQuality] = {}
+        earlier = [report for report in stored(folder) if report.status != "blocked"]
+        self._figures: dict[str, Mapping[str, float | None]] = {report.date: report.figures for report in earlier}
+
+    def measure(self, day: str) -> None:
+        """Compute the quality table and the figures of a day."""
+        found = lake_quality(self._lake, self._symbol, *day_span(day), stall_ms=self._stall_ms)
+        self._measured[day] = found
+        self._figures[day] = day_figures(found.table, self._instrument)
+
+    def judge(self, day: str) -> DayReport:
+        """Judge a day that was measured, and write its pages."""
+        found = self._measured.pop(day)
+        start_ms, end_ms = day_span(day)
+        figures: Figures = dict(self._figures[day])
+        others = [row for other, row in self._figures.items() if other != day]
+        tables: dict[str, dict[str, Any]] = {
+            "minutes": frame_columns(found.table, self._instrument),
+            "day": day_columns(day, found.table, figures, others, len(found.units) - 1),
+        }
+        notes = _notes(found)
+        drift = None
+        if self._matrix is not None:
+            before = [day_span(other)[0] for other in self._figures if other < day]
+            more, drift = self._matrix.tables(day, start_ms, before)
+            tables |= more
+            if self._matrix.problem:
+                notes.append(f"features cannot be built: {self._matrix.problem}")
+        suite = (*checks(self._stall_ms, inner_day=self._known[0] < day < self._known[-1]), *matrix_checks())
+        outcomes = run_suite(
+            tables,
+            suite,
+            name=self._symbol,
+            run=day,
+            site=self._folder / _DOCS if self._docs else None,
+            versions=VERSIONS,
+        )
+        report = judge(
+            self._symbol,
+            day,
+            found.table,
+            outcomes,
+            self._lake.fingerprint(self._symbol, start_ms, end_ms),
+            tables=tables,
+            figures=figures,
+            notes=notes,
+        )
+        _keep(self._folder / "tables" / f"{day}.parquet", found.table)
+        report.write(self._folder / f"{day}.json")
+        _pages.write_day(self._folder, report, found.table, self._instrument, docs=self._docs, drift=drift)
+        if report.status == "blocked":
+            # What may not be learned from must not tell what is usual either.
+            self._figures.pop(day)
+        return report
+
+
+def _notes(found: LakeQuality) -> list[str]:
+    """What a person should know of the day, beside the findings."""
+    notes = [
+        f"{one.kind}: {one.detail}, {one.count:,} times, first at {_pages.clock_text(one.first_ms)}"
+        for one in found.oddities
+    ]
+    if len(found.units) > 1:
+        steps = ", then ".join(f"{tick} / {step}" for _, tick, step in found.units)
+        notes.append(f"tick size / step: {steps}; only what was recorded under the last is judged here")
+    if own_clock(found.table):
+        notes.append("exchange time is not the time of day here, so how late messages were is not known")
+    if int(found.table.locked.sum()):
+        share = found.table.locked.sum() / max(1, found.table.books.sum())
+        notes.append(
+            f"in {share:.2%} of the book's states bid and ask were equal (locked): late or merged messages, or a "
+            "venue whose maker rebates make it worthwhile"
+        )
+    return notes
+
+
+def _keep(path: Path, table: QualityTable) -> None:
+    """The quality table as Parquet, for whoever wants to look further."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.new")
+    pq.write_table(pa.table(table.columns()), staged)
+    staged.replace(path)
 
 
 def _day(date: str, symbol: str, known: Sequence[str]) -> str:
@@ -158,67 +242,3 @@ def day_span(day: str) -> tuple[int, int]:
     """First ms of a UTC day, and of the next."""
     start = int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) * 1000
     return start, start + DAY_MS
-
-
-def _table(lake: Lake, symbol: str, days: Sequence[str], stall_ms: int) -> QualityTable:
-    """One table over all days, so that what crosses midnight is seen."""
-    start_ms, end_ms = day_span(days[0])[0], day_span(days[-1])[1]
-    builder = QualityBuilder(lake.instrument(symbol), stall_ms=stall_ms)
-    for batch in lake.events(symbol, start_ms, end_ms, from_snapshot=True):
-        builder.push(batch)
-    return builder.table(_duplicates(lake, symbol, start_ms, end_ms))
-
-
-def _duplicates(lake: Lake, symbol: str, start_ms: int, end_ms: int) -> NDArray[np.int64] | None:
-    """Exchange times of trades whose id had been seen before; ``None`` where trades have no ids."""
-    parts = lake.parts(symbol, "trades", start_ms, end_ms)
-    if not parts:
-        return None
-    table = pa.concat_tables(pq.read_table(path, columns=["id", "time_ms"], partitioning=None) for path in parts)
-    ids = table.column("id").combine_chunks()
-    times = table.column("time_ms").to_numpy()
-    if ids.null_count or pa.compute.any(pa.compute.equal(ids, "")).as_py():
-        return None
-    codes = ids.dictionary_encode().indices.to_numpy()
-    first = np.unique(codes, return_index=True)[1]
-    again = np.ones(len(codes), bool)
-    again[first] = False
-    found: NDArray[np.int64] = times[again & (times >= start_ms) & (times < end_ms)]
-    return found
-
-
-def _with_causes(table: QualityTable, lake: Lake, symbol: str, stall_ms: int) -> QualityTable:
-    """Say of each gap what the recorder said of it: the events themselves only show that there is one."""
-    if not table.windows:
-        return table
-    told = lake.suspect_windows(symbol, table.windows[0].start_ms, table.windows[-1].end_ms, stall_ms)
-    named = []
-    for window in table.windows:
-        causes = [w.cause for w in told if w.start_ms <= window.end_ms and w.end_ms >= window.start_ms]
-        named.append(Window(window.start_ms, window.end_ms, causes[0] if causes else window.cause))
-    return replace(table, windows=tuple(named))
-
-
-def mask_windows(reports: Path, lake: Lake, symbol: str) -> tuple[list[Window], list[str]]:
-    """What validation takes out of training: masked windows, and blocked days as a whole.
-
-    Returns
-    -------
-    windows : list of Window
-        By time.
-    unjudged : list of str
-        Days of which there is no report, or one of other data than the lake holds now.
-    """
-    windows: list[Window] = []
-    unjudged: list[str] = []
-    for day in lake.days(symbol):
-        start_ms, end_ms = day_span(day)
-        path = reports / symbol / f"{day}.json"
-        report = DayReport.read(path) if path.exists() else None
-        if report is None or report.fingerprint != lake.fingerprint(symbol, start_ms, end_ms):
-            unjudged.append(day)
-        elif report.status == "blocked":
-            windows.append(Window(start_ms, end_ms, "blocked by validation"))
-        else:
-            windows += report.mask
-    return sorted(windows), unjudged

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from flows import _svg
-from flows._datadocs import make_offline
+from flows._offline import make_offline
 from flows.validation import ValidationReport
 from tests.flows.archives import SYMBOL
 
@@ -43,7 +43,7 @@ def read(page: Path) -> Assets:
 @pytest.fixture(scope="module")
 def pages(judged: ValidationReport, reports: Path) -> list[Path]:
     found = sorted(reports.rglob("*.html"))
-    assert len(found) == 8  # all symbols, the symbol, two days; Data Docs' front, suite and two results
+    assert len(found) == 11  # all symbols, the symbol, two days; Data Docs' front, two suites and their four results
     return found
 
 
@@ -77,8 +77,8 @@ def test_the_day_page_says_what_matters(judged: ValidationReport, reports: Path)
     text = (reports / SYMBOL / "2026-03-01.html").read_text(encoding="utf-8")
     assert "Usable, with care" in text
     assert "22:29:59 to 22:31:39 (100 s)" in text
-    assert text.count("<svg") == 6
-    for title in ("Spread", "Trades a minute", "Level changes a minute"):
+    assert text.count("<svg") == 9
+    for title in ("Spread", "Depth of the five best bids", "Trades a minute", "Gaps and stalls"):
         assert title in text
     index = (reports / SYMBOL / "index.html").read_text(encoding="utf-8")
     assert "2026-03-01" in index
@@ -87,7 +87,7 @@ def test_the_day_page_says_what_matters(judged: ValidationReport, reports: Path)
 
 
 def test_data_docs_do_not_call_the_unknown_a_pass(judged: ValidationReport, reports: Path) -> None:
-    (page,) = (reports / SYMBOL / "docs" / "validations" / SYMBOL / "2026-03-02").rglob("*.html")
+    (page,) = (reports / SYMBOL / "docs" / "validations" / f"{SYMBOL}-minutes" / "2026-03-02").rglob("*.html")
     text = page.read_text(encoding="utf-8")
     section = text[text.index("messages arrive in time") - 900 : text.index("messages arrive in time") + 900]
     assert "unknown: nothing to judge" in section

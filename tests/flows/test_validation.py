@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from flows._datadocs import run_suite
+from flows._checks import Check
+from flows._datadocs import LABELS, run_suite
 from flows._findings import DayReport
-from flows._quality_checks import Check, checks, frame_columns
+from flows._quality_checks import VERSIONS, checks, frame_columns, matrix_checks, suite_digests
+from flows._verdict import add_section, read_verdict
 from flows.validation import ValidationReport, day_span, mask_windows, validate
 from market import Lake, import_archives
 from market.errors import ConfigError, DataError, EmptyLakeError, UnknownSymbolError
@@ -138,17 +141,26 @@ def table(lake: Lake) -> QualityTable:
 def test_a_check_that_cannot_be_evaluated_is_an_error(table: QualityTable) -> None:
     broken = Check("broken", "t", "f", "warn", "no_such_column", "sum", "why", low=0)
     with pytest.raises(DataError, match="broken could not be evaluated"):
-        run_suite(frame_columns(table), [broken], name="x", run="r", site=None)
+        run_suite({"minutes": frame_columns(table)}, [broken], name="x", run="r", site=None)
 
 
 def test_every_check_can_fail(table: QualityTable) -> None:
     """A limit that nothing can break, or a column that a check does not look at, would pass for ever."""
-    suite = [check for check in checks(60_000, inner_day=True) if check.rule != "rows"]
-    columns = frame_columns(table)
+    every = (*checks(60_000, inner_day=True), *matrix_checks())
+    suite = [check for check in every if check.rule not in ("rows", "clock", "grid")]
+    rows = {"minutes": len(table), "day": 1, "features": 3, "bars": 3, "drift": 3}
+    tables: dict[str, dict[str, Any]] = {
+        name: {LABELS[name]: np.array([str(row) for row in range(count)], object)} for name, count in rows.items()
+    }
     for check in suite:
         worst = 0.0 if check.rule == "increasing" else -1e12 if check.high is None else 1e12
-        columns[check.column] = np.full(len(table), worst)
-    for outcome in run_suite(columns, suite, name="x", run="r", site=None):
+        tables[check.table][check.column] = np.full(rows[check.table], worst)
+    for check in suite:
+        if check.whole:
+            tables[check.table][check.whole] = np.ones(rows[check.table])
+    outcomes = run_suite(tables, suite, name="x", run="r", site=None)
+    assert len(outcomes) == len(suite)
+    for outcome in outcomes:
         assert outcome.state == "failed", outcome.check.name
 
 
@@ -160,13 +172,45 @@ def test_recorded_market_is_not_blocked(recorded: Path, tmp_path: Path) -> None:
     assert report.status == "ok", report.findings
 
 
+def test_training_reads_one_verdict(judged: ValidationReport, lake: Lake, reports: Path, tmp_path: Path) -> None:
+    verdict = read_verdict(reports / SYMBOL)
+    assert (verdict.status, verdict.blocked, verdict.unjudged) == ("warn", (), ())
+    assert {e.check for e in verdict.exclusions} == {"suspect", "crossed", "spread", "duplicates"}
+    assert 4 <= verdict.masked_minutes < 6
+    (stall,) = [e for e in verdict.exclusions if e.check == "suspect"]
+    assert (stall.start_ms, stall.action) == (STALL_MS - 1_000, "mask")
+    assert "silent" in stall.reason
+    assert any("suspect windows" in line for line in verdict.text())
+    tags = verdict.tags("http://127.0.0.1:8090/x")
+    assert tags["validation_report"].endswith("/x")
+    assert tags["validation_status"] == "warn"
+    page = tmp_path / "report.html"
+    page.write_text("<main><p>x</p></main>", encoding="utf-8")
+    add_section(page, verdict)
+    assert "Left out by data validation" in page.read_text(encoding="utf-8")
+    (tmp_path / "verdict.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(DataError, match="not a verdict"):
+        read_verdict(tmp_path)
+
+
+def test_who_changes_a_check_raises_the_version() -> None:
+    """Not equal? Then the suites demand something else: raise VERSIONS and write the new hashes here."""
+    assert (VERSIONS, {name: digest[:12] for name, digest in suite_digests().items()}) == (
+        {"raw": "2.0", "features": "1.0", "drift": "1.0"},
+        {"raw": "f877ba447200", "features": "90fb978eb6ce", "drift": "a05ab64d8bc5"},
+    )
+
+
 @pytest.mark.slow
 def test_the_hole_of_the_recorded_market_is_named(recorded: Path, tmp_path: Path) -> None:
-    """StandX' 49 hours: stalls everywhere and one hole of 108 s; usable nevertheless."""
+    """StandX' 49 hours, as their description says: stalls everywhere, one hole of 108 s, a book on a coarser grid."""
     lake = Lake(tmp_path / "lake")
     import_archives(recorded, "SXBTCUSDT", lake)
     report = validate(lake, "SXBTCUSDT", reports=tmp_path / "reports")
     assert report.status == "warn"
     suspect = [f for f in report.findings if f.check == "suspect"]
     assert [round(w.seconds) for f in suspect for w in f.windows] == [108]
+    assert "108 s from 19:28" in suspect[0].detail
     assert [f.date for f in report.findings if f.check == "silences"] == ["2026-01-05", "2026-01-06", "2026-01-07"]
+    assert {f.date for f in report.findings if f.check == "book_tick"} == {"2026-01-05", "2026-01-06", "2026-01-07"}
+    assert not [f for f in report.findings if f.action == "block"]

@@ -1,0 +1,98 @@
+"""The tables of features that are judged: how good a day's matrix is, and whether it looks like the days before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from features import Bars, FeatureStore, feature_names, spec_hash, timeframe_label
+from features.bars import COLUMNS
+from features.drift import Drift, drift
+from features.quality import feature_quality
+from flows._quality_checks import DAY_MS, bar_columns, drift_columns, feature_columns
+from market import Lake
+from market.days import lake_days
+from market.errors import LakeError
+
+#: Days before the judged one that it is compared with: the training window, as far as it is needed to know a day.
+WINDOW_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureInput:
+    """Where features come from, and how they are built; as training builds them.
+
+    Attributes
+    ----------
+    store
+        Folder of the feature store.
+    timeframe_ms, levels
+        See :class:`features.FeatureEngine`.
+    """
+
+    store: Path
+    timeframe_ms: int
+    levels: int
+
+
+class Matrix:
+    """The features of a symbol, built once for all days that are judged."""
+
+    def __init__(self, lake: Lake, symbol: str, source: FeatureInput, stall_ms: int) -> None:
+        self.names = feature_names(source.levels)
+        self._source = source
+        self.problem = ""
+        self.bars = Bars.empty(len(self.names))
+        self._symbol, self._spec = symbol, spec_hash(source.timeframe_ms, source.levels, stall_ms)
+        try:
+            days = lake_days(lake, symbol)
+        except LakeError as error:
+            # Units that change on the way: the raw suite blocks that day and says why.
+            self.problem = error.message
+            return
+        store = FeatureStore(source.store)
+        self.bars = store.by_day(days, symbol, source.timeframe_ms, source.levels, stall_ms)
+
+    def kept(self, date: str) -> tuple[tuple[str, ...], str]:
+        """Feature columns and spec hash of the file that training would read for a day; empty where there is none."""
+        label = timeframe_label(self._source.timeframe_ms)
+        folder = self._source.store / f"symbol={self._symbol}" / f"timeframe={label}" / f"date={date}"
+        files = sorted(folder.glob(f"{self._spec[:16]}-*.parquet"), key=lambda path: path.stat().st_mtime)
+        if not files:
+            return (), ""
+        schema = pq.read_schema(files[-1])
+        names = tuple(name for name in schema.names if name not in COLUMNS)
+        return names, (schema.metadata or {}).get(b"spec_hash", b"").decode()
+
+    def tables(
+        self, date: str, start_ms: int, others_ms: Sequence[int]
+    ) -> tuple[dict[str, dict[str, Any]], Drift | None]:
+        """The tables ``features``, ``bars`` and ``drift`` of one day; none where it has no bar.
+
+        Parameters
+        ----------
+        date
+            The day.
+        start_ms
+            Beginning of the day.
+        others_ms
+            Beginnings of the days that may be learned from.
+        """
+        if self.problem:
+            return {}, None
+        step = self._source.timeframe_ms
+        quality = feature_quality(self.bars, self.names, step, start_ms, start_ms + DAY_MS)
+        if not len(quality.open_ms):
+            return {}, None
+        names, spec = self.kept(date)
+        before = [at for at in sorted(others_ms) if at < start_ms][-WINDOW_DAYS:]
+        found = drift(self.bars, self.names, step, start_ms, before)
+        return {
+            "features": feature_columns(quality, names, spec == self._spec),
+            "bars": bar_columns(quality),
+            "drift": drift_columns(found),
+        }, found

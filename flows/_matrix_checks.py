@@ -1,0 +1,138 @@
+"""What is expected of a day's features: the suites ``features`` and ``drift``."""
+
+from __future__ import annotations
+
+from features.drift import FALSE_ALARMS, LEAST_INDEX
+from flows._checks import Check
+
+#: A feature may be missing in this share of the bars in which it is due; training leaves out those beyond it.
+MOST_MISSING = 0.2
+
+FEATURES = (
+    Check(
+        "matrix_columns",
+        "the matrix has the declared columns",
+        "the matrix does not have the declared columns",
+        "block",
+        "undeclared",
+        "sum",
+        "A column that is missing, or in another place, is another feature under the same name.",
+        high=0,
+        unit="columns",
+        table="features",
+    ),
+    Check(
+        "spec_hash",
+        "the matrix was built by these declarations",
+        "the matrix was built by other declarations",
+        "block",
+        "other_spec",
+        "sum",
+        "The hash of the declarations is part of every model; a matrix under another hash means something else.",
+        high=0,
+        unit="columns",
+        table="features",
+    ),
+    Check(
+        "finite",
+        "no infinite value",
+        "infinite values",
+        "block",
+        "infinite",
+        "values",
+        "A division by zero that got through: whatever learns from it learns nonsense.",
+        low=0,
+        high=0,
+        unit="values",
+        table="features",
+    ),
+    Check(
+        "missing",
+        "values are there once they are due",
+        "values are missing after warm-up",
+        "warn",
+        "missing_share",
+        "values",
+        "A feature that is unknown in more than a fifth of the bars is left out of the models.",
+        high=MOST_MISSING,
+        table="features",
+    ),
+    Check(
+        "constant",
+        "every feature moves",
+        "features that never move",
+        "warn",
+        "distinct",
+        "values",
+        "A constant column tells nothing; its source may have stopped.",
+        low=2,
+        unit="values",
+        table="features",
+    ),
+    Check(
+        "bar_values",
+        "values lie where their unit allows",
+        "values beyond what their unit allows",
+        "mask",
+        "impossible",
+        "values",
+        "A share above 1 or a z-score that no window can have comes from wrong inputs.",
+        low=0,
+        high=0,
+        unit="values",
+        table="bars",
+    ),
+    Check(
+        "bar_holes",
+        "invalid bars carry no values",
+        "invalid bars carry values",
+        "block",
+        "filled",
+        "values",
+        "What is not known is NaN. A value in a bar that touches a hole was made up.",
+        low=0,
+        high=0,
+        unit="values",
+        table="bars",
+    ),
+    Check(
+        "bar_order",
+        "each bar opens where the one before closed",
+        "bars do not join",
+        "block",
+        "misplaced",
+        "values",
+        "A window counts time by counting bars: a bar that is missing shortens it.",
+        low=0,
+        high=0,
+        unit="bars",
+        table="bars",
+    ),
+    Check(
+        "bars_valid",
+        "most bars are complete",
+        "most bars are incomplete",
+        "warn",
+        "valid",
+        "mean",
+        "Where most bars touch a hole, hardly anything of the day can be learned from.",
+        low=0.5,
+        table="bars",
+    ),
+)
+
+DRIFT = (
+    Check(
+        "drift",
+        "features are distributed as on the days before",
+        "features have drifted",
+        "warn",
+        "excess",
+        "values",
+        "The stability index of the day against the training window, over what it may be on a day like the others "
+        f"(at most {FALSE_ALARMS:.0%} of such days raise an alarm), and never below {LEAST_INDEX:g}.",
+        high=1.0,
+        unit="times the limit",
+        table="drift",
+    ),
+)
