@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from council import Registry
 from features import Bars, FeatureStore, feature_names, spec_hash
 from flows import runtime
-from flows.validation import mask_windows
+from flows._verdict import Verdict, add_section, current_verdict, windows_of
 from market import Lake
 from market.days import lake_days
 from market.quality import Window
@@ -58,15 +58,16 @@ def train(symbol: str, config: str | None = None) -> TrainOutcome:
     if not settings.registry_uri.startswith("sqlite:"):
         # A study may take hours: whether its result can be registered is asked before it begins.
         registry.versions(name)
-    bars = _bars(settings, symbol)
+    bars, verdict = _bars(settings, symbol)
     result = _study(settings, symbol, bars)
-    version = _register(settings, registry, name, result)
+    add_section(result.report, verdict)
+    version = _register(settings, registry, name, result, verdict)
     _tell(name, version, result)
     return TrainOutcome(name, version, result)
 
 
 @task(name="features", task_run_name="features of {symbol}", cache_policy=NO_CACHE)
-def _bars(settings: Settings, symbol: str) -> Bars:
+def _bars(settings: Settings, symbol: str) -> tuple[Bars, Verdict]:
     lake = Lake(settings.paths.lake)
     with runtime.Meter() as meter:
         bars = FeatureStore(settings.paths.features).by_day(
@@ -77,13 +78,15 @@ def _bars(settings: Settings, symbol: str) -> Bars:
             settings.market.stall_ms,
             progress=lambda events: meter(f"features: {events:,} events"),
         )
-    windows, unjudged = mask_windows(settings.paths.reports, lake, symbol)
-    if unjudged:
-        runtime.say(f"not validated, used as it is: {', '.join(unjudged)} (purplesky validate --symbol {symbol})")
-    masked = masked_bars(bars, windows)
+    verdict = current_verdict(settings.paths.reports / symbol, lake, symbol)
+    for line in verdict.text():
+        runtime.say(f"validation: {line}")
+    if verdict.unjudged:
+        runtime.say(f"to judge those days: purplesky validate --symbol {symbol}")
+    masked = masked_bars(bars, windows_of(verdict))
     lost = int(bars.valid.sum() - masked.valid.sum())
     runtime.say(f"{len(bars):,} bars, {int(masked.valid.sum()):,} usable; validation took {lost:,} out")
-    return masked
+    return masked, verdict
 
 
 def masked_bars(bars: Bars, windows: Iterable[Window]) -> Bars:
@@ -127,7 +130,7 @@ def _funding(lake: Lake, symbol: str) -> Funding:
 
 
 @task(name="register", task_run_name="register {name}", cache_policy=NO_CACHE)
-def _register(settings: Settings, registry: Registry, name: str, result: TrainingResult) -> int:
+def _register(settings: Settings, registry: Registry, name: str, result: TrainingResult, verdict: Verdict) -> int:
     rules = settings.training
     return registry.register(
         name,
@@ -135,8 +138,8 @@ def _register(settings: Settings, registry: Registry, name: str, result: Trainin
         report=result.report,
         metrics=result.metrics,
         params={**rules.model_dump(mode="json"), "ob_levels": settings.market.ob_levels},
-        tags=result.tags,
-        description=result.description,
+        tags=result.tags | verdict.tags(f"http://127.0.0.1:{settings.reports.port}/{verdict.symbol}/index.html"),
+        description=result.description + verdict.markdown(),
     )
 
 
