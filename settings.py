@@ -138,7 +138,9 @@ class Training(Section):
     quorum: float = Field(0.5, gt=0, le=1, description="a side trades when at least this share of members votes for it")
     plan_notional: Decimal = Field(Decimal(1_000), gt=0, description="USDT of one simulated order plan")
     min_bars: int = Field(300, ge=50, description="usable bars below which no training is attempted")
-    splits: Literal["cpcv", "walk-forward"] = Field("cpcv", description="walk-forward: one path, always forward in time")
+    splits: Literal["cpcv", "walk-forward"] = Field(
+        "cpcv", description="walk-forward: one path; the first third of the groups is only trained on"
+    )
     workers: int = Field(
         0,
         ge=0,

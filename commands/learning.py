@@ -136,6 +136,33 @@ def features(context: click.Context, symbol: str | None, timeframe: str | None) 
     click.echo(pipeline("training.feature_pages").pages_of_lake(settings, symbol))
 
 
+@click.command()
+@click.option("--nulls", type=click.IntRange(min=1), default=200, show_default=True, help="Markets without a signal.")
+@click.option("--planted", type=click.IntRange(min=0), default=10, show_default=True, help="Of each strength.")
+@click.option("--minutes", type=click.IntRange(min=600), default=900, show_default=True, help="Of a null market.")
+@click.option("--trials", type=click.IntRange(min=2), default=6, show_default=True, help="Of every study.")
+@click.option("--symbol", help="Take recorded days of this contract, features turned against time, as null markets.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes; 0: one a core.")
+@click.pass_context
+def calibrate(
+    context: click.Context, nulls: int, planted: int, minutes: int, trials: int, symbol: str | None, workers: int
+) -> None:
+    """Measure how often the gate passes where there is nothing to find; exit 1 if it is more than 5 %."""
+    size = pipeline("training.calibration_markets").Size(
+        nulls=nulls, planted=planted, minutes=minutes, planted_minutes=round(1.6 * minutes), trials=trials
+    )
+    result = pipeline("training.calibrate").calibrate(
+        settings_of(context), size, symbol=symbol, workers=workers, told=_say_market
+    )
+    click.echo(result.text())
+    click.echo(f"page: {result.page}")
+    raise SystemExit(0 if result.passed else 1)
+
+
+def _say_market(done: int, total: int, what: str) -> None:
+    click.echo(f"{done} of {total}  {what}", err=True)
+
+
 @click.command("check-lookahead")
 @click.option("--symbol", help="Contract in the lake. [default: eight hours of the synthetic market]")
 @timeframe_option
@@ -150,4 +177,4 @@ def check_lookahead(context: click.Context, symbol: str | None, timeframe: str |
     raise SystemExit(0 if checked.passed else 1)
 
 
-COMMANDS = (train, promote, rollback, ledger, run, features, check_lookahead)
+COMMANDS = (train, promote, rollback, ledger, run, features, check_lookahead, calibrate)

@@ -4,11 +4,6 @@ Null markets are synthetic ones with the signal off, in turn with the costs of t
 test: there a skill-less council loses nothing on average), or recorded days whose features are turned against time by
 a random distance, so that they foretell nothing while their own shape stays. Planted markets are synthetic ones of
 several strengths. Every market goes through the whole of training up to the verdict, with studies of its own.
-
-References
-----------
-C. J. Clopper, E. S. Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
-Biometrika 26, 1934.
 """
 
 from __future__ import annotations
@@ -20,87 +15,20 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import settings as configuration
 from settings import Settings
 from training.calibration_markets import Size, Task, judge_market
+from training.calibration_page import write_page
+from training.calibration_rates import Calibration, sum_up
 
 _ROOT = Path(__file__).resolve().parents[1]
 #: Rooms whose code decides verdicts.
 _ROOMS = ("market", "features", "council", "simulation", "training")
-#: Share of null markets that may pass.
-LEVEL = 0.05
-
 Told = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """How often the gate passed.
-
-    Attributes
-    ----------
-    name
-        Kind of market.
-    passed, judged
-        Markets.
-    low, high
-        95 % Clopper-Pearson interval of the share.
-    """
-
-    name: str
-    passed: int
-    judged: int
-    low: float
-    high: float
-
-    def text(self) -> str:
-        """For people."""
-        share = 100 * self.passed / self.judged if self.judged else float("nan")
-        return (
-            f"{self.name}: {self.passed} of {self.judged} passed ({share:.1f} %, 95 % interval {100 * self.low:.1f} to "
-            f"{100 * self.high:.1f} %)"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """The result.
-
-    Attributes
-    ----------
-    size
-        Of markets and studies.
-    false_passes
-        Over all null markets.
-    rates
-        By kind and strength.
-    outcomes
-        Every market: its task, verdict, unmet reasons and figures.
-    seconds
-        Summed over the markets.
-    """
-
-    size: Size
-    false_passes: Rate
-    rates: tuple[Rate, ...]
-    outcomes: tuple[dict[str, Any], ...]
-    seconds: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether false passes are at most :data:`LEVEL`."""
-        return self.false_passes.judged > 0 and self.false_passes.passed <= LEVEL * self.false_passes.judged
-
-    def text(self) -> str:
-        """For the terminal."""
-        word = "calibrated" if self.passed else "NOT calibrated"
-        lines = [f"The gate is {word}: at most {100 * LEVEL:g} % of null markets may pass."]
-        lines += [one.text() for one in (self.false_passes, *self.rates)]
-        return "\n".join(lines)
 
 
 def calibrate(
@@ -150,40 +78,9 @@ def calibrate(
             file.flush()
             if told is not None:
                 told(sum(task.name in done for task in wanted), len(wanted), f"{outcome['task']}: {outcome['verdict']}")
-    return sum_up(size, wanted, done)
-
-
-def sum_up(size: Size, tasks: Sequence[Task], done: dict[str, dict[str, Any]]) -> Calibration:
-    """Rates over markets that were judged."""
-    outcomes = tuple(done[task.name] for task in tasks)
-    groups: dict[str, list[bool]] = {}
-    for task, outcome in zip(tasks, outcomes):
-        name = task.kind if task.null else f"signal {task.strength:g}"
-        groups.setdefault(name, []).append(outcome["verdict"] == "passed")
-    nulls = [outcome["verdict"] == "passed" for task, outcome in zip(tasks, outcomes) if task.null]
-    return Calibration(
-        size=size,
-        false_passes=rate("all null markets", nulls),
-        rates=tuple(rate(name, passes) for name, passes in groups.items()),
-        outcomes=outcomes,
-        seconds=sum(one["seconds"] for one in outcomes),
-    )
-
-
-def rate(name: str, passes: Sequence[bool], confidence: float = 0.95) -> Rate:
-    """Share of passes with its Clopper-Pearson interval."""
-    low, high = clopper_pearson(sum(passes), len(passes), confidence)
-    return Rate(name, sum(passes), len(passes), low, high)
-
-
-def clopper_pearson(hits: int, of: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Exact interval of a binomial share."""
-    from scipy.stats import beta
-
-    tail = (1.0 - confidence) / 2.0
-    low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, of - hits + 1))
-    high = 1.0 if hits == of else float(beta.ppf(1.0 - tail, hits + 1, of - hits))
-    return low, high
+    result = sum_up(size, wanted, done, folder / "index.html")
+    write_page(result)
+    return result
 
 
 def _tasks(size: Size, *, recorded: bool) -> list[Task]:

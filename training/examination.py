@@ -33,7 +33,7 @@ from training.reliability import of_members
 from training.sample import draw_sample
 from training.selection import seat, select
 from training.space import SearchSpace, search_space
-from training.splits import CombinatorialPurgedSplit
+from training.splits import CombinatorialPurgedSplit, WalkForwardSplit
 from training.study import Configuration, Search, run_study
 from training.studybook import inherit, tidy
 
@@ -159,6 +159,8 @@ def examine(
 def splitter_of(rules: Training) -> Splitter:
     """How the settings want rows to be split."""
     embargo_ms = rules.embargo_bars * timeframe_ms(rules.timeframe)
+    if rules.splits == "walk-forward":
+        return WalkForwardSplit(rules.groups, first=rules.groups // 3, embargo_ms=embargo_ms)
     return CombinatorialPurgedSplit(rules.groups, rules.test_groups, embargo_ms)
 
 

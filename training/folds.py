@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from training.models import Binned, BoosterParams, Lesson, fit, predict, threshold
 from training.outcomes import Outcomes
+from training.splits import CombinatorialPurgedSplit, WalkForwardSplit
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -44,8 +45,6 @@ class Splitter(Protocol):
     def bounds(self, rows: int) -> Ints: ...
 
     def split(self, start_ms: Ints, end_ms: Ints) -> Iterator[tuple[Ints, Ints]]: ...
-
-    def paths(self) -> Ints: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +101,7 @@ class Layout:
     def __post_init__(self) -> None:
         bounds = self.splitter.bounds(len(self.rows)).tolist()
         self.blocks = [slice(first, after) for first, after in pairwise(bounds)]
-        self.testers = self.splitter.paths()
+        self.testers = _testers(self.splitter)
 
     @property
     def paths(self) -> int:
@@ -156,7 +155,17 @@ class Layout:
 
 def split_is_causal(splitter: Splitter) -> bool:
     """Whether the splitter never trains on what comes after its test block."""
-    return bool(getattr(splitter, "causal", False))
+    return isinstance(splitter, WalkForwardSplit)
+
+
+def _testers(splitter: Splitter) -> Ints:
+    """The split that speaks on each block of each path: int64[paths, blocks], -1 where none does."""
+    if isinstance(splitter, CombinatorialPurgedSplit):
+        return splitter.paths()
+    path = np.full((1, splitter.groups), -1, np.int64)
+    for split, blocks in enumerate(splitter.combinations):
+        path[0, list(blocks)] = split
+    return path
 
 
 @dataclass(slots=True, eq=False)

@@ -80,6 +80,8 @@ STRATEGY = (
     Dimension("stop_atr", (1.5, 2.0, 3.0, 4.0), why="stop; nearer ones are hit by noise and pay the taker fee"),
     Dimension("target_atr", (2.0, 3.0, 4.0, 6.0), why="target; must be worth several times the fees"),
     Dimension("tif_bars", low=1, high=3, why="bars that an entry waits; the signal is stale after a few"),
+    Dimension("entry", ("passive", "directional"), why="wait at a better price, or take when the model is sure enough"),
+    Dimension("target_maker", (False, True), why="rest the target in the book, or take when it is reached"),
     Dimension("hold_bars", low=4, high=16, step=4, why="bars after which a position is closed"),
 )
 
