@@ -65,6 +65,9 @@ class ListedMarket(Market, Protocol):
     def told(self) -> Told:
         """What the recorded venue said of itself."""
 
+    def best(self, side: int) -> tuple[int, int] | None:
+        """Best price of a side and its displayed size."""
+
     def advance(self, until_ms: int) -> int:
         """Run to a time, or to the first thing that needs attention (see :mod:`simulation._lob_flow`)."""
 

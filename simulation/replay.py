@@ -304,6 +304,12 @@ class ReplayMarket:
         self.lob.i[_lob.TRIGGERED] = 0
         return bool(hit & 1), bool(hit & 2)
 
+    def best(self, side: int) -> tuple[int, int] | None:
+        """Best price of a side and its displayed size."""
+        if not self._stage.state[rk.KNOWN] or self._stage.counts[side] == 0:
+            return None
+        return int(self._stage.book[rk.B_PRICE, side, 0]), int(self._stage.book[rk.B_SIZE, side, 0])
+
     def top(self, side: int, levels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Prices and displayed sizes of the best levels of a side, best first."""
         n = min(int(self._stage.counts[side]), levels) if self._stage.state[rk.KNOWN] else 0

@@ -84,7 +84,7 @@ _STYLE = (
     "td:first-child,th:first-child,td:last-child,th:last-child{text-align:left}th{border-bottom:1px solid #999}"
     "td{font-variant-numeric:tabular-nums;border-bottom:1px solid #eee}svg{width:100%;height:auto}"
     ".scroll{overflow-x:auto}.key{display:inline-block;width:.8rem;height:.8rem;border-radius:50%;"
-    "margin:0 .35rem 0 1rem}"
+    "margin:0 .35rem 0 1rem}.name{white-space:nowrap}"
 )
 
 
@@ -158,7 +158,7 @@ def facts_text(markets: Sequence[Facts]) -> str:
 def facts_page(markets: Sequence[Facts], title: str = "Stylised facts") -> str:
     """The facts as a self-contained HTML page with charts."""
     key = "".join(
-        f'<span class="key" style="background:{_colour(k)}"></span>{html.escape(facts.name)}'
+        f'<span class="name"><span class="key" style="background:{_colour(k)}"></span>{html.escape(facts.name)}</span> '
         for k, facts in enumerate(markets)
     )
     head = "".join(f"<th>{html.escape(facts.name)}</th>" for facts in markets)

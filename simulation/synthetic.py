@@ -257,6 +257,13 @@ class SyntheticMarket:
         n = _lob.top(self.lob, side, min(levels, _lob.DEEPEST), self._prices, self._sizes)
         return self._prices[:n].copy(), self._sizes[:n].copy()
 
+    def best(self, side: int) -> tuple[int, int] | None:
+        """Best price of a side and its displayed size."""
+        if self.lob.i[_lob.N_BIDS + side] == 0:
+            return None
+        price = int(self.lob.i[_lob.BEST_BID + side])
+        return price, int(self.lob.ladder[_lob.DEPTH, price % _lob.RING])
+
     def take_rows(self, ordinal: int = 0) -> EventBatch:
         """The waiting rows as events, frames numbered from `ordinal` on; the buffer is emptied."""
         rows = self.lob.rows[: self.rows]

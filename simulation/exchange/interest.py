@@ -37,6 +37,7 @@ class Funding:
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
         self._weighted, self._samples = Decimal(0), 0
+        self._built: Decimal | None = None
         self.history: deque[tuple[int, Decimal]] = deque(maxlen=_KEPT)
 
     @property
@@ -61,6 +62,7 @@ class Funding:
     def sample(self) -> None:
         """Take a sample of the premium, once a minute of market time."""
         self._samples += 1
+        self._built = None
         self._weighted += self._samples * self.premium()
 
     @property
@@ -69,6 +71,11 @@ class Funding:
         told = self._listing.market.told.funding_rate
         if told is not None:
             return told
+        if self._built is None:
+            self._built = self._average()
+        return self._built
+
+    def _average(self) -> Decimal:
         n = self._samples
         premium = self._weighted / (n * (n + 1) // 2) if n else Decimal(0)
         interest = _INTEREST_A_DAY * self.interval_ms / 86_400_000
@@ -79,13 +86,16 @@ class Funding:
         """The rate that is due now; it enters the history, and the next one starts to be built."""
         rate = self.rate
         self.history.append((self._listing.market.now_ms, rate))
-        self._weighted, self._samples = Decimal(0), 0
+        self._begin()
         return rate
+
+    def _begin(self) -> None:
+        self._weighted, self._samples, self._built = Decimal(0), 0, None
 
     def forget(self, from_ms: int) -> None:
         """Drop what lies at or after a time, before going back there."""
         self.history = deque((row for row in self.history if row[0] < from_ms), maxlen=_KEPT)
-        self._weighted, self._samples = Decimal(0), 0
+        self._begin()
 
 
 class OpenInterest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from simulation.exchange.interest import Funding, OpenInterest
@@ -20,53 +21,74 @@ class Ticker:
         self._day_minute = -1
         self._day: tuple[int, int, int, int, int, int] = (0, 0, 0, 0, 0, 0)
         self._sent: dict[str, str] = {}
+        self._known: tuple[object, ...] = ()
+        self._fields: dict[str, str] = {}
         self._tick = "ZeroPlusTick"
         self._last = listing.last_ticks
 
     def fields(self) -> dict[str, str]:
-        """All fields of a linear perpetual, in Bybit's order."""
-        listing = self.listing
-        price, size = listing.numbers.price, listing.numbers.size
-        day_open, high, low, hour_open, volume, turnover = self._statistics()
-        last, mark = listing.last_ticks, listing.mark_ticks
+        """All fields of a linear perpetual, in Bybit's order; the same object while nothing has changed."""
+        listing, market = self.listing, self.listing.market
+        last, mark, single = listing.last_ticks, listing.mark_ticks, self.interest.steps
+        known = (
+            last, mark, single, listing.index_ticks, self._statistics(), self.funding.next_ms, self.funding.rate,
+            market.best(0), market.best(1),
+        )  # fmt: skip
+        if known == self._known and last == self._last and self._tick.startswith("Zero"):
+            return self._fields
+        self._known, self._fields = known, self._written(*known)
+        return self._fields
+
+    def _written(
+        self,
+        last: int,
+        mark: int,
+        single: int,
+        index: int,
+        day: tuple[int, int, int, int, int, int],
+        next_ms: int,
+        rate: Decimal,
+        bid: tuple[int, int] | None,
+        ask: tuple[int, int] | None,
+    ) -> dict[str, str]:
+        listing, numbers = self.listing, self.listing.numbers
+        price, size = numbers.price, numbers.size
+        day_open, high, low, hour_open, volume, turnover = day
         if last != self._last:
             self._tick = "PlusTick" if last > self._last else "MinusTick"
         elif not self._tick.startswith("Zero"):
             self._tick = "Zero" + self._tick
         self._last = last
-        single = self.interest.steps
-        change = (last - day_open) / day_open
         fields = {
             "symbol": listing.symbol,
             "tickDirection": self._tick,
-            "price24hPcnt": f"{change:.6f}",
+            "price24hPcnt": f"{(last - day_open) / day_open:.6f}",
             "lastPrice": price(last),
             "prevPrice24h": price(day_open),
             "highPrice24h": price(high),
             "lowPrice24h": price(low),
             "prevPrice1h": price(hour_open),
             "markPrice": price(mark),
-            "indexPrice": price(listing.index_ticks),
+            "indexPrice": price(index),
             "openInterest": size(2 * single),
-            "openInterestValue": listing.numbers.rounded(2 * single * mark, 2),
-            "turnover24h": listing.numbers.rounded(turnover, 4),
+            "openInterestValue": numbers.rounded(2 * single * mark, 2),
+            "turnover24h": numbers.rounded(turnover, 4),
             "volume24h": fixed(listing.instrument.quantity(volume), 4),
             "fundingIntervalHour": str(listing.instrument.funding_interval_min // 60),
             "fundingCap": str(FUNDING_CAP),
             "singleOpenInterest": size(single),
-            "singleOpenInterestValue": listing.numbers.rounded(single * mark, 2),
-            "nextFundingTime": str(self.funding.next_ms),
-            "fundingRate": money(self.funding.rate),
+            "singleOpenInterestValue": numbers.rounded(single * mark, 2),
+            "nextFundingTime": str(next_ms),
+            "fundingRate": money(rate),
         }
-        for side, name in ((0, "bid1"), (1, "ask1")):
-            prices, sizes = listing.market.top(side, 1)
-            fields[f"{name}Price"] = price(int(prices[0])) if len(prices) else ""
-            fields[f"{name}Size"] = size(int(sizes[0])) if len(sizes) else ""
+        for quote, name in ((bid, "bid1"), (ask, "ask1")):
+            fields[f"{name}Price"] = price(quote[0]) if quote else ""
+            fields[f"{name}Size"] = size(quote[1]) if quote else ""
         return fields | {"preOpenPrice": "", "preQty": "", "curPreListingPhase": ""}
 
     def rest(self) -> dict[str, str]:
         """An element of ``GET /v5/market/tickers``."""
-        fields = self.fields()
+        fields = dict(self.fields())
         del fields["tickDirection"]
         empty = ("predictedDeliveryPrice", "basisRate", "basisRateYear", "deliveryFeeRate", "basis")
         return fields | dict.fromkeys(empty, "") | {"deliveryTime": "0"}
@@ -84,6 +106,8 @@ class Ticker:
     def delta(self) -> dict[str, Any] | None:
         """What has changed since the last message; ``None`` where nothing has."""
         fields = self.fields()
+        if fields is self._sent:
+            return None
         changed = {name: value for name, value in fields.items() if self._sent.get(name) != value}
         if not changed:
             return None
