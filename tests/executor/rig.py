@@ -57,6 +57,8 @@ RIG_CONFIG = msgspec.structs.replace(
 )
 #: Simulated time of an answer, and of one that never comes.
 TRIP_MS, TIMEOUT_MS = 20, 3_000
+#: A signal on which no council is asked.
+QUIET = float("nan")
 _T = TypeVar("_T")
 
 
@@ -269,7 +271,7 @@ class Rig:
         self.after_request: Callable[[str], None] = lambda path: None
         self.steps = Steps(kill_at)
         self.kills = 0
-        self.signal = 0.5
+        self.signal, self.atr = 0.5, 150.0
         self.foreign = False
         self._naked_ms: int | None = None
         self._monotonic = 1_000.0
@@ -441,7 +443,7 @@ class Rig:
             close=bid if self.signal > 0 else ask,
             bid=bid,
             ask=ask,
-            atr=20.0,
+            atr=self.atr,
             valid=True,
             values=np.array([self.signal, close_ms % 977], "<f8").tobytes(),
             book_age_ms=10,
