@@ -218,14 +218,27 @@ def backtest_overfitting(returns: ArrayLike, blocks: int = 16) -> float:
     float
         NaN with fewer than two trials or too few rows.
     """
+    ranks = overfitting_ranks(returns, blocks)
+    return float(np.mean(ranks <= 0.5)) if len(ranks) else math.nan
+
+
+def overfitting_ranks(returns: ArrayLike, blocks: int = 16) -> Floats:
+    """Relative rank, on the other half, of what was best on one half: float64[choices], the stuff of the PBO [3]_.
+
+    Parameters
+    ----------
+    returns, blocks
+        See :func:`backtest_overfitting`; empty where that is NaN.
+    """
     halves = _halves(returns, blocks)
     if halves is None:
-        return math.nan
+        return np.empty(0)
     picked, outside = halves
     below = (outside < picked).sum(axis=1)
     ties = (outside == picked).sum(axis=1)
     rank = below + (ties + 1) / 2.0
-    return float(np.mean(rank / (outside.shape[1] + 1) <= 0.5))
+    relative: Floats = rank / (outside.shape[1] + 1)
+    return relative
 
 
 def loss_probability(returns: ArrayLike, blocks: int = 16) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optuna.trial import FrozenTrial
 
 from council import StrategyParams
 from market.errors import ConfigError, TrainingError
@@ -20,7 +21,7 @@ from training.selection import select
 from training.space import booster_of, search_space, strategy_of
 from training.study import Configuration, Proposer, Search, StudyResult
 from training.studybook import JOURNAL, Heritage, StudyBook, finished, inherit, tidy
-from training.trial import CREDIBLE, Record, path_score
+from training.trial import CREDIBLE, Record, State, path_score
 
 SPACE = search_space()
 
@@ -110,7 +111,7 @@ def test_paths_that_disagree_are_worth_less() -> None:
 
 
 def _record(number: int, score: float, steps: dict[int, float] | None = None) -> Record:
-    state = "complete" if math.isfinite(score) else "silent"
+    state: State = "complete" if math.isfinite(score) else "silent"
     three = np.full(3, score)
     return Record(
         number, state, three, three, three, np.zeros((3, 4)), steps or {5: score}, np.zeros((1, 4, 2), np.float32), 0, 0
@@ -121,7 +122,8 @@ def test_a_trial_depends_on_what_it_may_know_and_on_nothing_else() -> None:
     search = Search(SPACE, 30, seed=5, ahead=3, random_trials=4)
 
     def draw_all(scores: Callable[[int], float], count: int = 14) -> list[dict[str, object]]:
-        proposer, done, drawn = Proposer(search, Heritage()), {}, []
+        proposer, drawn = Proposer(search, Heritage()), []
+        done: dict[int, FrozenTrial] = {}
         for number in range(count):
             proposal = proposer.draw(number, done)
             drawn.append(proposal.params)
@@ -135,7 +137,8 @@ def test_a_trial_depends_on_what_it_may_know_and_on_nothing_else() -> None:
     assert one[:11] == other[:11]
     assert one != other
     # A proposer that begins in the middle, after a kill, draws the same.
-    proposer, done = Proposer(search, Heritage()), {}
+    proposer = Proposer(search, Heritage())
+    done: dict[int, FrozenTrial] = {}
     whole = Proposer(search, Heritage())
     for number in range(10):
         proposal = whole.draw(number, done)
