@@ -28,7 +28,8 @@ dd{margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 td,th{padding:.25rem .8rem .25rem 0;text-align:left;white-space:nowrap;border-bottom:1px solid var(--line)}
 th{font-weight:600;font-size:.8rem;color:var(--soft)}td{font-variant-numeric:tabular-nums}
 @media(max-width:30rem){body{font-size:13px;padding:.8rem}td,th{padding-right:.5rem}}
-a{color:inherit}.number{text-align:right}.hot{color:var(--hot)}code{background:var(--panel);padding:.1rem .3rem;overflow-wrap:anywhere}
+a{color:inherit}.number{text-align:right}.hot{color:var(--hot)}
+code{background:var(--panel);padding:.1rem .3rem;overflow-wrap:anywhere}
 """
 #: Rows of a table that are shown.
 _SHOWN = 30
