@@ -8,7 +8,7 @@ from typing import Any
 
 from simulation.exchange.desk import Desk
 from simulation.exchange.listing import Listing
-from simulation.exchange.order_requests import MODES, check_direction, check_price, steps_of
+from simulation.exchange.order_requests import MODES, check_direction, check_price, check_tier, steps_of
 from simulation.exchange.orders import FULL_STOPS, PARTIAL_STOPS, POSITION_STOPS, Order, Refusal
 from simulation.exchange.requests import TRIGGERS, check_stops, need_category, need_listing, one_of, ticks
 from simulation.exchange.routes import Params
@@ -156,6 +156,7 @@ def _check_larger(desk: Desk, order: Order, changes: Mapping[str, Any]) -> None:
         return
     try:
         order.price, order.qty = new["price"], new["qty"]
+        check_tier(desk, order)
         covered = desk.risk.covers(order)
     finally:
         order.price, order.qty = old["price"], old["qty"]

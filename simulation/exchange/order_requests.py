@@ -9,7 +9,7 @@ from typing import Any
 
 from simulation.exchange.desk import Desk, band
 from simulation.exchange.listing import Listing
-from simulation.exchange.numbers import parse
+from simulation.exchange.numbers import money, parse
 from simulation.exchange.orders import SIDES, Order, Refusal, Stops
 from simulation.exchange.requests import (
     TRIGGERS,
@@ -260,5 +260,24 @@ def _afford(desk: Desk, order: Order) -> None:
     worst = order.price or listing.mark_ticks
     if listing.numbers.usdt(worst * order.qty) < listing.instrument.min_notional:
         raise Refusal(110094, "Order does not meet minimum order value")
+    check_tier(desk, order)
     if not desk.risk.covers(order):
         raise Refusal(110007, "ab not enough for new order")
+
+
+def check_tier(desk: Desk, order: Order) -> None:
+    """A position must stay within the highest risk tier, and its leverage within the tier's that it comes to.
+
+    Raises
+    ------
+    Refusal
+        110089, 110090.
+    """
+    position = desk.position_of(order)
+    value = desk.risk.expected_value(order)
+    tier = position.tier_of(value)
+    if value > tier.limit:
+        raise Refusal(110089, "Exceeds the maximum risk limit level")
+    if position.leverage > tier.leverage:
+        text = "Order placement failed as your position may exceed the max limit. Please adjust your leverage to "
+        raise Refusal(110090, f"{text}{money(tier.leverage)} or below to increase the max. position limit")

@@ -4,16 +4,45 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
+from market.instruments import Instrument
 from simulation.accounts import Account
 from simulation.exchange.listing import Listing
 from simulation.exchange.numbers import money
+from simulation.exchange.rules import risk_rows
 
-#: Maintenance margin, a fraction of the position's value at mark price (Bybit's lowest risk tier).
-MAINTENANCE = Decimal("0.005")
-#: Largest value of that tier, USDT.
-RISK_LIMIT = "2000000"
+
+class Tier(NamedTuple):
+    """One risk tier of a contract.
+
+    Attributes
+    ----------
+    number, limit, leverage
+        Its id, the largest value of a position in it in USDT, and the largest leverage.
+    rate, deduction
+        Maintenance margin: a fraction of the value, less an amount of USDT that makes tiers meet.
+    """
+
+    number: int
+    limit: Decimal
+    leverage: Decimal
+    rate: Decimal
+    deduction: Decimal
+
+
+def tiers_of(rules: Instrument) -> tuple[Tier, ...]:
+    """The tiers of a contract, lowest first, as ``GET /v5/market/risk-limit`` tells them."""
+    return tuple(
+        Tier(
+            row["id"],
+            Decimal(row["riskLimitValue"]),
+            Decimal(row["maxLeverage"]),
+            Decimal(row["maintenanceMargin"]),
+            Decimal(row["mmDeduction"] or 0),
+        )
+        for row in risk_rows(rules)
+    )
 
 
 @dataclass(slots=True)
@@ -22,6 +51,8 @@ class Position:
 
     Attributes
     ----------
+    tiers
+        Of the contract, lowest first.
     idx
         Bybit's ``positionIdx``: 0 one-way, 1 the long and 2 the short of hedge mode.
     account
@@ -40,6 +71,7 @@ class Position:
 
     listing: Listing
     account: Account
+    tiers: tuple[Tier, ...]
     idx: int = 0
     taker: Decimal = Decimal(0)
     leverage: Decimal = Decimal(10)
@@ -105,9 +137,18 @@ class Position:
         return 1 / self.leverage + self.close_fee_rate
 
     @property
+    def tier(self) -> Tier:
+        """The risk tier of the position's value at mark price."""
+        return self.tier_of(self.value(self.listing.mark_ticks))
+
+    def tier_of(self, value: Decimal) -> Tier:
+        """The risk tier of a value in USDT; the highest one for what is beyond it."""
+        return next((tier for tier in self.tiers if value <= tier.limit), self.tiers[-1])
+
+    @property
     def maintenance_rate(self) -> Decimal:
-        """Maintenance margin and the fee to close, a fraction of the value."""
-        return MAINTENANCE + self.close_fee_rate
+        """Maintenance margin and the fee to close, a fraction of the value; less the tier's deduction."""
+        return self.tier.rate + self.close_fee_rate
 
     def initial_margin(self, *, isolated: bool = False) -> Decimal:
         """Margin that the position holds, USDT: at mark price, or what was set aside at entry in isolated mode."""
@@ -117,7 +158,7 @@ class Position:
 
     def maintenance_margin(self) -> Decimal:
         """Margin below which it is liquidated, USDT, at mark price."""
-        return self.value(self.listing.mark_ticks) * self.maintenance_rate
+        return self.value(self.listing.mark_ticks) * self.maintenance_rate - self.tier.deduction
 
     def bankruptcy_ticks(self) -> int:
         """Price at which the margin set aside for the position is used up, ticks, rounded towards the entry price."""
@@ -131,7 +172,8 @@ class Position:
         """Mark price at which the set-aside margin and the loss make the maintenance margin, USDT."""
         average, sign = self.account.average_price, self.sign
         assert average is not None, "a flat position is not liquidated"
-        price = average * (1 - sign * self.initial_rate) - sign * self.extra / abs(self.quantity)
+        own = self.extra + self.tier.deduction
+        price = average * (1 - sign * self.initial_rate) - sign * own / abs(self.quantity)
         return price / (1 - sign * self.maintenance_rate)
 
     # -- rows ---------------------------------------------------------------------------------------------------------
@@ -147,12 +189,12 @@ class Position:
             Whether the account is in isolated margin mode.
         """
         numbers, held = self.listing.numbers, self.steps != 0
-        price = numbers.price
+        price, tier = numbers.price, self.tier
         initial, maintenance = money(self.initial_margin(isolated=isolated)), money(self.maintenance_margin())
         return {
             "positionIdx": self.idx,
-            "riskId": 1,
-            "riskLimitValue": RISK_LIMIT,
+            "riskId": tier.number,
+            "riskLimitValue": money(tier.limit),
             "symbol": self.listing.symbol,
             "side": ("Buy" if self.steps > 0 else "Sell") if held else "",
             "size": numbers.size(abs(self.steps)),
@@ -258,5 +300,6 @@ class Holding:
 
 def new_holding(listing: Listing, taker: Decimal) -> Holding:
     """Nothing held, in one-way mode."""
-    long, short, both = (Position(listing, Account(Decimal(0), listing.instrument), idx, taker) for idx in (1, 2, 0))
+    rules, tiers = listing.instrument, tiers_of(listing.instrument)
+    long, short, both = (Position(listing, Account(Decimal(0), rules), tiers, idx, taker) for idx in (1, 2, 0))
     return Holding((both, long, short))

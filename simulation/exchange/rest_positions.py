@@ -92,6 +92,8 @@ class PositionRoutes:
         if buy != sell and not (holding.hedged and desk.wallet.isolated):
             raise Refusal(10001, "buy leverage must be equal to sell leverage")
         wanted = (buy, buy, sell)
+        if any(value > place.tier.leverage for value, place in zip(wanted, holding.places)):
+            raise Refusal(110013, "cannot set leverage gt maxLeverage by risk limit")
         old = tuple(place.leverage for place in holding.places)
         if old == wanted:
             raise Refusal(110043, "Set leverage not modified")

@@ -62,6 +62,15 @@ class Risk:
         needed = self.order_margin(own)
         return needed + fee == 0 or fee <= desk.wallet.available(needed)
 
+    def expected_value(self, extra: Order) -> Decimal:
+        """What a position would be worth with an order and all that rest on the order's side, USDT."""
+        position, listing = self._desk.position_of(extra), extra.listing
+        orders = [one for one in self._desk.open_orders(listing) if one.slot >= 0 and not one.reduces]
+        orders = [one for one in orders if (one.side, one.idx) == (extra.side, extra.idx) and one is not extra]
+        value = sum((one.left * one.price for one in orders), extra.left * (extra.price or listing.mark_ticks))
+        held = position.value(listing.mark_ticks) * position.sign * extra.sign
+        return abs(held + listing.numbers.usdt(value))
+
     # -- funding ------------------------------------------------------------------------------------------------------
 
     def fund(self, listing: Listing, rate: Decimal) -> None:

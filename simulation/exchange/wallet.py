@@ -89,7 +89,8 @@ class Wallet:
         # A hedge whose sides cancel loses by the fees of a rising value alone: far beyond any price that is traded.
         if slope == 0 or net * slope <= 0:
             return None
-        price = (cost - free) / slope
+        deducted = sum((one.tier.deduction for one in here if one.steps), Decimal(0))
+        price = (cost - free - deducted) / slope
         return price if price > 0 else None
 
     def rest_row(self, position: Position) -> dict[str, Any]:

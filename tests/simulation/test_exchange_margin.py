@@ -79,6 +79,28 @@ def test_leverage_cannot_take_more_than_there_is() -> None:
     assert counter.refused("position/switch-isolated", symbol=SYMBOL, tradeMode=1) == 100028
 
 
+def test_larger_positions_have_other_tiers() -> None:
+    counter = Counter(equity=Decimal(50_000_000), params=MarketParams(limit_size=60_000.0))
+    counter.ask("position/set-leverage", symbol=SYMBOL, buyLeverage="50", sellLeverage="50")
+    for _ in range(4):
+        counter.order("Buy", "25")
+    row = counter.position()
+    value = Decimal(row["markPrice"]) * Decimal(row["size"])
+    assert (row["riskId"], row["riskLimitValue"]) == (2, "4000000")
+    margin = value * (Decimal("0.01") + TAKER * Decimal("0.98")) - 10_000
+    assert Decimal(row["positionMM"]) == pytest.approx(margin, abs=CENT)
+    lever = {"buyLeverage": "51", "sellLeverage": "51"}
+    assert counter.refused("position/set-leverage", symbol=SYMBOL, **lever) == 110013
+    resting = counter.order("Buy", "20", counter.price(0, 300))
+    assert counter.refused("order/create", **counter.wish("Buy", "20", counter.price(0, 300))) == 110090
+    assert counter.refused("order/amend", symbol=SYMBOL, orderId=resting, qty="40") == 110090
+    counter.ask("position/set-leverage", symbol=SYMBOL, buyLeverage="2", sellLeverage="2")
+    for _ in range(2):
+        counter.order("Buy", "90", counter.price(0, 300))
+    assert counter.refused("order/create", **counter.wish("Buy", "90", counter.price(0, 300))) == 110089
+    counter.order("Sell", "90", counter.price(1, 300))
+
+
 # -- isolated mode -----------------------------------------------------------------------------------------------------
 
 
