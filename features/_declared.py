@@ -49,13 +49,13 @@ _FLOW = (
 #: In the order of the engine's columns.
 FIRST_FEATURES: tuple[FeatureSpec, ...] = (
     *(spec for row in METRICS for spec in metric(*row, PARTS)),
-    bar("depth_z", _Z + "the bar's time-weighted mean of ln(B + A)", "z-score", "book", "levels", _LONG),
-    bar("depth_std", "time-weighted standard deviation over the bar of ln(B + A)", "log ratio", "book", "levels"),
+    bar("depth_z", _Z + "the bar's mean of ln(B + A)", "z-score", "book", "levels", _LONG),
+    bar("depth_std", "standard deviation over the bar's samples of ln(B + A)", "log ratio", "book", "levels"),
     bar("depth_last", "ln(B + A) at the close less its mean over the bar", "log ratio", "book", "levels"),
     bar("ofi_mean", f"mean over the bar's book messages of {_FLOW}", "-1 to 1", "book", "best levels"),
     bar("ofi_std", "standard deviation over the bar's book messages of f", "0 to 1", "book", "best levels"),
     bar("ofi_last", "f of the bar's last book message", "-1 to 1", "book", "best levels"),
-    bar("ofi_sum", "sum over the bar of e / time-weighted mean of (q_bid + q_ask)", "ratio", "book", "best levels"),
+    bar("ofi_sum", "sum over the bar of e / mean of (q_bid + q_ask)", "ratio", "book", "best levels"),
     bar("taker_buy_ratio", "volume bought by takers / V", "0 to 1", "trades", "size, side"),
     bar("taker_buy_ratio_z", _Z + "taker_buy_ratio", "z-score", "trades", "size, side", _LONG),
     bar("volume_z", _Z + "V", "z-score", "trades", "size", _LONG),
@@ -99,7 +99,7 @@ FIRST_FEATURES: tuple[FeatureSpec, ...] = (
     ),
     bar(
         "liquidity_dominance",
-        "D / (D + V), D the geometric time-weighted mean of B + A",
+        "D / (D + V), D the geometric mean of B + A",
         "0 to 1",
         "book and trades",
         "levels, size",

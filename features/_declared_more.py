@@ -40,8 +40,8 @@ MORE_FEATURES: tuple[FeatureSpec, ...] = (
     *(
         bar(
             f"ofi_{n}",
-            f"sum over the bar of the order flow e of the levels 1 to {n} / time-weighted mean of the depth of 10 "
-            "levels; e between books of one clock time and the next, a level that is not there has size 0",
+            f"sum over the bar of the order flow e of the levels 1 to {n} / mean of the depth of 10 "
+            "levels; e from one sample of the book to the next, a level that is not there has size 0",
             "ratio",
             "book",
             "levels",

@@ -1,7 +1,10 @@
 """First compiled stage: events in, raw aggregates of closed bars out.
 
-Everything that the stage remembers lies in six arrays (`ints`, `floats`, and the book's `ladder`, `bits`, `far_keys`,
-`far_sizes`), so that a state can be saved after any row and the next row cannot tell.
+Everything that the stage remembers lies in four arrays (`ints`, `floats`, and the book's `book` and `far`), so that a
+state can be saved after any row and the next row cannot tell.
+
+The shape of the book is looked at at regular instants, the multiples of `sample_ms`, and at the close of a bar; what
+happens (order flow, additions, trades) counts event by event.
 
 Bars by time end at multiples of the timeframe. A bar by activity is full with the trade that makes its measure reach
 the threshold, and then ends with that trade's millisecond.
@@ -14,7 +17,7 @@ import math
 import numpy as np
 from numba import njit
 
-from features import _book, _tape
+from features import _book, _shape, _tape
 from features._layout import (
     BAR_CLOSE,
     BAR_HIGH,
@@ -23,13 +26,14 @@ from features._layout import (
     BAR_SUMS,
     BEST,
     BEST_DEPTH,
+    BLOCK,
     BUY_VOLUME,
     CLOCK,
     CLOSE_MS,
     DIRTY,
     FAR_MS,
     FLOW_LAST,
-    FLOW_MEAN,
+    FLOW_SHARES,
     FLOW_SQUARES,
     FLOW_SUM,
     FRAMES,
@@ -46,10 +50,12 @@ from features._layout import (
     LIQUIDATED,
     MEAN,
     METRICS,
-    NEAR,
     NEXT_FUNDING,
+    NEXT_SAMPLE,
     NEXT_SECOND,
+    NEXT_STOP,
     NOW,
+    NOWHERE,
     OLD_ASK,
     OLD_ASK_SIZE,
     OLD_BID,
@@ -92,7 +98,7 @@ from features._layout import (
     source_stamp,
 )
 
-_SOURCES = source_stamp("_layout", "_book", "_tape", "_events")
+_SOURCES = source_stamp("_layout", "_book", "_shape", "_tape", "_events")
 
 # Flags and kinds of market.events, spelled out: Numba freezes them as constants.
 _BOOK, _TRADE, _TICKER, _LIQUIDATION = 0, 1, 3, 4
@@ -103,19 +109,31 @@ BY_TIME, BY_VOLUME, BY_TURNOVER, BY_IMBALANCE = 0, 1, 2, 3
 
 
 @inlined
-def _integrate(ints, floats, until):  # type: ignore[no-untyped-def]
-    """Let the metrics count for the time up to `until` (West 1979, weights are milliseconds)."""
+def _integrate(ints, floats, weight):  # type: ignore[no-untyped-def]
+    """Let the metrics count for as many samples (West 1979)."""
     if ints[FRESH] == 1:
-        span = float(until - ints[CLOCK])
-        if span > 0.0:
-            floats[WEIGHT] += span
-            share = span / floats[WEIGHT]
-            for j in range(METRICS):
-                away = floats[NOW + j] - floats[MEAN + j]
-                floats[MEAN + j] += away * share
-                if j < SPREADS:
-                    floats[SQUARES + j] += span * away * (floats[NOW + j] - floats[MEAN + j])
+        floats[WEIGHT] += weight
+        share = weight / floats[WEIGHT]
+        for j in range(SPREADS):
+            away = floats[NOW + j] - floats[MEAN + j]
+            floats[MEAN + j] += away * share
+            floats[SQUARES + j] += weight * away * (floats[NOW + j] - floats[MEAN + j])
+        for j in range(SPREADS, METRICS):
+            floats[MEAN + j] += (floats[NOW + j] - floats[MEAN + j]) * share
+
+
+@inlined
+def _stand(ints, floats, book, far, until, levels, sample_ms):  # type: ignore[no-untyped-def]
+    """The book stands still up to `until`: take the samples that fall due, and do what whole seconds ask for."""
+    if until >= ints[NEXT_SAMPLE]:
+        if ints[DIRTY] == 1:
+            _shape.refresh(ints, floats, book, far, levels)
+        count = (until - ints[NEXT_SAMPLE]) // sample_ms + 1
+        _integrate(ints, floats, float(count))
+        ints[NEXT_SAMPLE] += count * sample_ms
     ints[CLOCK] = until
+    if until >= ints[NEXT_SECOND]:
+        _tape.seconds(ints, floats, book, until)
 
 
 @helper
@@ -131,6 +149,18 @@ def _start_bar(ints, floats, open_ms, suspect):  # type: ignore[no-untyped-def]
 
 
 @helper
+def _begin(ints, floats, now, timeframe_ms, sample_ms, rule):  # type: ignore[no-untyped-def]
+    """The first event. What came before it is unknown, so the first bar is never complete."""
+    ints[CLOCK] = now
+    open_ms = now // timeframe_ms * timeframe_ms if rule == BY_TIME else now
+    _start_bar(ints, floats, open_ms, 1)
+    ints[CLOSE_MS] = open_ms + timeframe_ms if rule == BY_TIME else FAR_MS
+    ints[NEXT_SECOND] = (now // 1_000 + 1) * 1_000
+    ints[NEXT_SAMPLE] = (now // sample_ms + 1) * sample_ms
+    ints[NEXT_STOP] = min(ints[CLOSE_MS], ints[NEXT_SAMPLE], ints[NEXT_SECOND])
+
+
+@helper
 def _forget(ints):  # type: ignore[no-untyped-def]
     """A hole was met: the next stage starts cold, and the last price is no longer one."""
     ints[RESET] = 1
@@ -140,7 +170,7 @@ def _forget(ints):  # type: ignore[no-untyped-def]
 
 @helper
 def _close_bar(  # type: ignore[no-untyped-def]
-    ints, floats, close_ms, silent, stall_ms, raw_ints, raw_floats
+    ints, floats, book, close_ms, silent, stall_ms, raw_ints, raw_floats
 ):
     """Write the current bar to a row of raw bars."""
     traded = ints[TRADES] > 0
@@ -153,8 +183,8 @@ def _close_bar(  # type: ignore[no-untyped-def]
     for j in range(RAW_TRADES - RAW_VOLUME + 1):
         raw_ints[RAW_VOLUME + j] = ints[VOLUME + j]
     trusted = ints[KNOWN] == 1 and not silent
-    raw_ints[RAW_BID] = -ints[BEST] if trusted and ints[NEAR] > 0 else -1
-    raw_ints[RAW_ASK] = ints[BEST + 1] if trusted and ints[NEAR + 1] > 0 else -1
+    raw_ints[RAW_BID] = -book[BEST] if trusted and book[BEST] != NOWHERE else -1
+    raw_ints[RAW_ASK] = book[BLOCK + BEST] if trusted and book[BLOCK + BEST] != NOWHERE else -1
     raw_ints[RAW_SUSPECT] = ints[SUSPECT]
     raw_ints[RAW_RESET] = ints[RESET]
     raw_ints[RAW_FRAMES] = ints[FRAMES]
@@ -168,37 +198,44 @@ def _close_bar(  # type: ignore[no-untyped-def]
         raw_floats[METRICS + j] = math.sqrt(floats[SQUARES + j] / weight) if weight > 0.0 else np.nan
         raw_floats[2 * METRICS + j] = floats[NOW + j] if ints[FRESH] == 1 else np.nan
     frames = ints[FRAMES]
-    raw_floats[RAW_FLOW_MEAN] = floats[FLOW_MEAN] if frames > 0 else np.nan
-    raw_floats[RAW_FLOW_STD] = math.sqrt(floats[FLOW_SQUARES] / frames) if frames > 0 else np.nan
+    mean = floats[FLOW_SHARES] / frames if frames > 0 else np.nan
+    raw_floats[RAW_FLOW_MEAN] = mean
+    spread = floats[FLOW_SQUARES] / frames - mean * mean if frames > 0 else np.nan
+    raw_floats[RAW_FLOW_STD] = math.sqrt(max(spread, 0.0)) if frames > 0 else np.nan
     raw_floats[RAW_FLOW_LAST] = floats[FLOW_LAST]
     raw_floats[RAW_FLOW_SUM] = floats[FLOW_SUM] / floats[MEAN + BEST_DEPTH] if weight > 0.0 else np.nan
     for m in range(TOP):
         raw_floats[RAW_LEVEL_FLOW + m] = ints[LEVEL_FLOW + m] / floats[MEAN + TOP_DEPTH] if weight > 0.0 else np.nan
-    _tape.show(ints, floats, close_ms, stall_ms, raw_floats)
+    _tape.show(ints, floats, book, close_ms, stall_ms, raw_floats)
 
 
-@inlined
+@helper
 def _advance(  # type: ignore[no-untyped-def]
-    ints, floats, time_ms, timeframe_ms, rule, stall_ms, raw_ints, raw_floats, done
+    ints, floats, book, far, time_ms, timeframe_ms, levels, sample_ms, rule, stall_ms, raw_ints, raw_floats, done
 ):
     """Move the clock to `time_ms`, closing the bars that end on the way; returns the number of closed bars."""
+    if ints[CLOCK] < 0:
+        _begin(ints, floats, time_ms, timeframe_ms, sample_ms, rule)
+        return done
     silent = ints[KNOWN] == 1 and time_ms - ints[LAST_BOOK] > stall_ms
     if silent:
         ints[SUSPECT] = 1
     while time_ms >= ints[CLOSE_MS]:
         close_ms = ints[CLOSE_MS]
-        _integrate(ints, floats, close_ms)
-        if close_ms >= ints[NEXT_SECOND]:
-            _tape.seconds(ints, floats, close_ms)
+        _stand(ints, floats, book, far, close_ms, levels, sample_ms)
+        if ints[DIRTY] == 1:
+            _shape.refresh(ints, floats, book, far, levels)
+        if floats[WEIGHT] == 0.0:
+            # A bar by activity can lie between two samples: then its end is one.
+            _integrate(ints, floats, 1.0)
         if ints[LAST_BOOK] >= 0 and close_ms - ints[LAST_BOOK] > HOLE_MS:
             _forget(ints)
-        _close_bar(ints, floats, close_ms, silent, stall_ms, raw_ints[done], raw_floats[done])
+        _close_bar(ints, floats, book, close_ms, silent, stall_ms, raw_ints[done], raw_floats[done])
         done += 1
         _start_bar(ints, floats, close_ms, 1 if silent or ints[KNOWN] == 0 else 0)
         ints[CLOSE_MS] = close_ms + timeframe_ms if rule == BY_TIME else FAR_MS
-    _integrate(ints, floats, time_ms)
-    if time_ms >= ints[NEXT_SECOND]:
-        _tape.seconds(ints, floats, time_ms)
+    _stand(ints, floats, book, far, time_ms, levels, sample_ms)
+    ints[NEXT_STOP] = min(ints[CLOSE_MS], ints[NEXT_SAMPLE], ints[NEXT_SECOND])
     return done
 
 
@@ -213,28 +250,20 @@ def _full(ints, rule, threshold):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _order_flow(ints, floats, ladder):  # type: ignore[no-untyped-def]
+def _order_flow(ints, floats, book):  # type: ignore[no-untyped-def]
     """Order-flow imbalance of the message that just ended (Cont, Kukanov and Stoikov 2014, equation 2)."""
-    if ints[NEAR] == 0 or ints[NEAR + 1] == 0:
+    bid, ask = -book[BEST], book[BLOCK + BEST]
+    if bid == -NOWHERE or ask == NOWHERE:
         ints[HAD_BEST] = 0
         return
-    bid, bid_size = -ints[BEST], _book.best_size(ints, ladder, 0)
-    ask, ask_size = ints[BEST + 1], _book.best_size(ints, ladder, 1)
+    bid_size, ask_size = _book.best_size(book, 0), _book.best_size(book, BLOCK)
     if ints[HAD_BEST] == 1:
-        flow = 0
-        if bid >= ints[OLD_BID]:
-            flow += bid_size
-        if bid <= ints[OLD_BID]:
-            flow -= ints[OLD_BID_SIZE]
-        if ask <= ints[OLD_ASK]:
-            flow -= ask_size
-        if ask >= ints[OLD_ASK]:
-            flow += ints[OLD_ASK_SIZE]
+        flow = (bid_size if bid >= ints[OLD_BID] else 0) - (ints[OLD_BID_SIZE] if bid <= ints[OLD_BID] else 0)
+        flow += (ints[OLD_ASK_SIZE] if ask >= ints[OLD_ASK] else 0) - (ask_size if ask <= ints[OLD_ASK] else 0)
         share = flow / (bid_size + ints[OLD_BID_SIZE] + ask_size + ints[OLD_ASK_SIZE])
         ints[FRAMES] += 1
-        away = share - floats[FLOW_MEAN]
-        floats[FLOW_MEAN] += away / ints[FRAMES]
-        floats[FLOW_SQUARES] += away * (share - floats[FLOW_MEAN])
+        floats[FLOW_SHARES] += share
+        floats[FLOW_SQUARES] += share * share
         floats[FLOW_LAST] = share
         floats[FLOW_SUM] += flow
     ints[HAD_BEST] = 1
@@ -256,10 +285,10 @@ def _trade(ints, side, price, size):  # type: ignore[no-untyped-def]
 
 
 def _compile(sources: str):  # type: ignore[no-untyped-def]
-    @njit(cache=True, _nrt=False)
+    @njit(cache=True, error_model="numpy", _nrt=False)
     def run(  # type: ignore[no-untyped-def]
-        kind, flags, side, time_ms, price, size, row, ints, floats, ladder, bits, far_keys, far_sizes,
-        timeframe_ms, levels, stall_ms, rule, threshold, raw_ints, raw_floats, done,
+        kind, flags, side, time_ms, price, size, row, ints, floats, book, far,
+        timeframe_ms, levels, sample_ms, stall_ms, rule, threshold, raw_ints, raw_floats, done,
     ):  # fmt: skip
         sources  # noqa: B018 - part of the cache's key, see source_stamp
         for i in range(row, len(kind)):
@@ -272,51 +301,47 @@ def _compile(sources: str):  # type: ignore[no-untyped-def]
                 continue
             now = time_ms[i]
             if now > ints[CLOCK] and now > 0:
-                if ints[DIRTY] == 1:
-                    _book.refresh(ints, floats, ladder, bits, far_keys, far_sizes, levels)
-                if ints[CLOCK] < 0:
+                if now >= ints[NEXT_STOP] or now - ints[LAST_BOOK] > stall_ms:
+                    done = _advance(
+                        ints, floats, book, far, now, timeframe_ms, levels, sample_ms, rule, stall_ms,
+                        raw_ints, raw_floats, done,
+                    )  # fmt: skip
+                else:
                     ints[CLOCK] = now
-                    # What came before the first event is unknown, so the first bar is never complete.
-                    open_ms = now // timeframe_ms * timeframe_ms if rule == BY_TIME else now
-                    _start_bar(ints, floats, open_ms, 1)
-                    ints[CLOSE_MS] = open_ms + timeframe_ms if rule == BY_TIME else FAR_MS
-                    ints[NEXT_SECOND] = (now // 1_000 + 1) * 1_000
-                done = _advance(ints, floats, now, timeframe_ms, rule, stall_ms, raw_ints, raw_floats, done)
-            if what == _TRADE:
+            if what == _BOOK:
+                mark = flags[i]
+                if mark & _FIRST and mark & _SNAPSHOT:
+                    ints[KNOWN] = 1
+                    _book.clear(book)
+                if ints[KNOWN] == 0:
+                    continue
+                if not mark & _EMPTY:
+                    held, moved = _book.change(book, far, side[i], price[i], size[i])
+                    if not held:
+                        return i, done
+                    if not mark & _SNAPSHOT:
+                        _tape.changed(ints, 1 if side[i] else 0, moved)
+                if ints[LAST_BOOK] >= 0 and ints[CLOCK] - ints[LAST_BOOK] > HOLE_MS:
+                    _forget(ints)
+                ints[LAST_BOOK] = ints[CLOCK]
+                if mark & _LAST:
+                    ints[DIRTY] = 1
+                    _order_flow(ints, floats, book)
+            elif what == _TRADE:
                 _trade(ints, side[i], price[i], size[i])
-                _tape.trade(ints, floats, side[i], price[i], size[i])
+                _tape.trade(ints, floats, book, side[i], price[i], size[i])
                 if rule != BY_TIME and ints[CLOSE_MS] == FAR_MS and _full(ints, rule, threshold):
                     ints[CLOSE_MS] = ints[CLOCK] + 1
-                continue
-            if what != _BOOK:
+                    ints[NEXT_STOP] = min(ints[NEXT_STOP], ints[CLOSE_MS])
+            else:
                 ints[KNOWN] = ints[DIRTY] = ints[FRESH] = ints[HAD_BEST] = ints[HAD_TOP] = 0
                 ints[SUSPECT] = 1
                 _tape.gap(ints, floats)
-                continue
-            mark = flags[i]
-            if mark & _FIRST and mark & _SNAPSHOT:
-                ints[KNOWN] = 1
-                _book.clear(ints, bits)
-            if ints[KNOWN] == 0:
-                continue
-            if not mark & _EMPTY:
-                which = 1 if side[i] else 0
-                held, moved = _book.change(ints, ladder, bits, far_keys, far_sizes, which, price[i], size[i])
-                if not held:
-                    return i, done
-                if not mark & _SNAPSHOT:
-                    _tape.changed(ints, which, moved)
-            if ints[LAST_BOOK] >= 0 and ints[CLOCK] - ints[LAST_BOOK] > HOLE_MS:
-                _forget(ints)
-            ints[LAST_BOOK] = ints[CLOCK]
-            if mark & _LAST:
-                ints[DIRTY] = 1
-                _order_flow(ints, floats, ladder)
         return len(kind), done
 
     return run
 
 
-#: Consume events from `row` on. Returns the next row, which is short of the end when the far arrays need more room,
-#: and the number of closed bars, written to `raw_ints` and `raw_floats`.
+#: Consume events from `row` on. Returns the next row, which is short of the end when `far` needs more room, and the
+#: number of closed bars, written to `raw_ints` and `raw_floats`.
 run = _compile(_SOURCES)

@@ -17,6 +17,16 @@ inlined = njit(error_model="numpy", _nrt=False, forceinline=True)
 WINDOW = 1 << 14
 #: Its occupancy bitmap, in words of 64 ticks.
 WORDS = WINDOW >> 6
+#: A bit for each of these words, in words: set when it is not 0, and perhaps still when it is.
+SUMMARY = WORDS >> 6
+
+# --- the book: one block a side, bids first -----------------------------------------------------------------
+BITS = WINDOW  # after the ladder's sizes
+TOPS = BITS + WORDS
+BEST = TOPS + SUMMARY  # key of the best level; NOWHERE when there is none
+LOW = BEST + 1  # first key of the ladder's window; NOWHERE when there is none
+FAR = BEST + 2  # levels beyond the window
+BLOCK = TOPS + 16
 
 #: Levels a side whose order flow is followed.
 TOP = 10
@@ -28,6 +38,8 @@ REFILL_MS = 1_000
 #: No time, and no value of a ticker.
 FAR_MS = 1 << 62
 UNKNOWN = -(1 << 62)
+#: Key of no level, worse than all.
+NOWHERE = 1 << 60
 
 #: Silence of a trusted book beyond which nothing is carried on, ms (FAIL-35).
 HOLE_MS = 3_600_000
@@ -37,10 +49,8 @@ CLOCK = 0  # running maximum of exchange time; -1 before the first event
 OPEN_MS = 1  # open of the current bar
 KNOWN = 2  # the book is known
 LAST_BOOK = 3  # clock at the last trusted book message; -1 before any
-NEAR = 4  # levels in the ladder: bids here, asks in the next slot, and so for the three below
-BEST = 25  # key of the best level; anything when there is none
-LOW = 27  # first key of the ladder's window
-FAR = 29  # levels beyond the window
+NEXT_STOP = 4  # the next instant at which more is to be done than to set the clock
+NEXT_SAMPLE = 5  # the next instant at which the book is looked at
 DIRTY = 6  # the book changed since the metrics were computed
 FRESH = 7  # the metrics describe a two-sided book
 SUSPECT = 8  # a suspect window touches the current bar
@@ -64,6 +74,7 @@ CLOSE_MS = 31  # close of the current bar; FAR_MS while nobody knows
 NEXT_SECOND = 32  # the next whole second that the clock will reach
 LAST_TRADE = 33  # clock at the last trade; -1 before any
 HIT_MS = 34  # clock at the last trade that took from the bids, and from the asks
+LAST_DOUBLE_MID = 25  # at the last whole second; 0 when unknown
 MARK = 36  # the five below are what tickers say; UNKNOWN where they do not
 INDEX = 37
 OPEN_INTEREST = 38
@@ -73,8 +84,13 @@ TICKER_MS = 41  # clock at the last ticker
 HAD_TOP = 42  # the levels below are those of the last book that was looked at
 TOP_KEYS = 43  # of the bids, then of the asks
 TOP_SIZES = TOP_KEYS + 2 * TOP
-NEW_TOP = TOP_SIZES + 2 * TOP  # room for the keys and sizes of the book as it stands
-SETTLE = NEW_TOP + 4 * TOP  # for the trades of each of the last seconds: sums of s * size and of s * size * price
+# Room for a walk: keys and sizes of the best levels of the bids, then of the asks, and sums of size and of
+# size * distance down to each of them.
+NEW_KEYS = TOP_SIZES + 2 * TOP
+NEW_SIZES = NEW_KEYS + 2 * TOP
+NEW_TOTALS = NEW_SIZES + 2 * TOP
+NEW_DISTANCES = NEW_TOTALS + 2 * TOP
+SETTLE = NEW_DISTANCES + 2 * TOP  # for the trades of each of the last seconds: sums of s * size and of s * size * price
 SETTLE_SIZE = SETTLE + 2 * SETTLE_SLOTS  # and of size
 BAR_SUMS = SETTLE_SIZE + SETTLE_SLOTS  # from here on: sums of the current bar
 ADDED = BAR_SUMS  # size added to bids and to asks
@@ -112,10 +128,10 @@ METRICS = 24
 
 # --- floats: the state --------------------------------------------------------------------------------------
 NOW = 0  # METRICS values of the book as it stands
-MEAN = METRICS  # their time-weighted means in the current bar
-SQUARES = 2 * METRICS  # and weighted sums of squared deviations
-WEIGHT = 3 * METRICS  # known time in the current bar, ms
-FLOW_MEAN = WEIGHT + 1
+MEAN = METRICS  # the means of the samples in the current bar
+SQUARES = 2 * METRICS  # and sums of squared deviations
+WEIGHT = 3 * METRICS  # samples in the current bar
+FLOW_SHARES = WEIGHT + 1  # sums of the messages' flows as shares, and of their squares
 FLOW_SQUARES = WEIGHT + 2
 FLOW_LAST = WEIGHT + 3
 FLOW_SUM = WEIGHT + 4
@@ -125,7 +141,8 @@ SQUARED_MOVES = WEIGHT + 7  # sums over one-second returns
 PAIRED_MOVES = WEIGHT + 8
 LAST_MOVE = WEIGHT + 9  # the last one-second return, and the log mid that it led to; NaN when unknown
 LAST_LOG_MID = WEIGHT + 10
-FLOATS = WEIGHT + 11
+LOGS = WEIGHT + 11  # room for logarithms
+FLOATS = LOGS + 8
 
 # --- raw bars: integer columns ------------------------------------------------------------------------------
 RAW_OPEN_MS = 0

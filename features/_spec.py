@@ -60,8 +60,8 @@ def reference_of(metric: str) -> str:
 
 
 PARTS = (
-    ("mean", "time-weighted mean over the bar of "),
-    ("std", "time-weighted standard deviation over the bar of "),
+    ("mean", "mean over the bar's samples of "),
+    ("std", "standard deviation over the bar's samples of "),
     ("last", "at the close: "),
 )
 

@@ -10,6 +10,7 @@ from features._layout import (
     ADDED,
     AGREEING,
     BEST,
+    BLOCK,
     CLOCK,
     EFFECTIVE,
     FRESH,
@@ -17,16 +18,17 @@ from features._layout import (
     HIT_MS,
     INDEX,
     KNOWN,
+    LAST_DOUBLE_MID,
     LAST_LOG_MID,
     LAST_MOVE,
     LAST_TRADE,
     MARK,
     MICROPRICE,
     MOVES,
-    NEAR,
     NEXT_FUNDING,
     NEXT_SECOND,
     NOW,
+    NOWHERE,
     OPEN_INTEREST,
     PAIRED_MOVES,
     PAIRS,
@@ -62,26 +64,25 @@ _FUNDING_PERIOD_MS = 8 * 3_600_000
 
 
 @inlined
-def _double_mid(ints):  # type: ignore[no-untyped-def]
+def _double_mid(ints, book):  # type: ignore[no-untyped-def]
     """Sum of the best prices as the book stands; 0 when it is unknown or one-sided."""
-    if ints[KNOWN] == 0 or ints[NEAR] == 0 or ints[NEAR + 1] == 0:
+    bid, ask = book[BEST], book[BLOCK + BEST]
+    if ints[KNOWN] == 0 or bid == NOWHERE or ask == NOWHERE:
         return 0
-    return ints[BEST + 1] - ints[BEST]
+    return ask - bid
 
 
 @inlined
 def changed(ints, side, moved):  # type: ignore[no-untyped-def]
-    """A level's size changed by `moved`."""
-    if moved > 0:
-        ints[ADDED + side] += moved
-        if ints[CLOCK] - ints[HIT_MS + side] <= REFILL_MS:
-            ints[REFILLED] += moved
-    else:
-        ints[REMOVED + side] -= moved
+    """A level's size changed by `moved`; up or down, nobody can foresee, so nothing branches on it."""
+    more = max(moved, 0)
+    ints[ADDED + side] += more
+    ints[REMOVED + side] += more - moved
+    ints[REFILLED] += more if ints[CLOCK] - ints[HIT_MS + side] <= REFILL_MS else 0
 
 
 @inlined
-def trade(ints, floats, side, price, size):  # type: ignore[no-untyped-def]
+def trade(ints, floats, book, side, price, size):  # type: ignore[no-untyped-def]
     """A trade of a taker."""
     sign = 1 - 2 * side
     if ints[SIGN] != 0:
@@ -93,16 +94,16 @@ def trade(ints, floats, side, price, size):  # type: ignore[no-untyped-def]
     ints[SETTLE + slot] += sign * size
     ints[SETTLE + SETTLE_SLOTS + slot] += sign * size * price
     ints[SETTLE_SIZE + slot] += size
-    double_mid = _double_mid(ints)
+    double_mid = _double_mid(ints, book)
     if double_mid > 0:
         ints[QUOTED] += size
         floats[EFFECTIVE] += 2e4 * sign * size * (2 * price - double_mid) / double_mid
 
 
 @helper
-def seconds(ints, floats, until):  # type: ignore[no-untyped-def]
+def seconds(ints, floats, book, until):  # type: ignore[no-untyped-def]
     """The clock reaches whole seconds, the last one not after `until`; the book stood still since it moved last."""
-    double_mid = _double_mid(ints)
+    double_mid = _double_mid(ints, book)
     second = ints[NEXT_SECOND] // 1_000
     count = until // 1_000 - second + 1
     for n in range(min(count, SETTLE_SLOTS)):
@@ -116,8 +117,10 @@ def seconds(ints, floats, until):  # type: ignore[no-untyped-def]
     ints[NEXT_SECOND] = (second + count) * 1_000
     if double_mid == 0:
         floats[LAST_LOG_MID] = floats[LAST_MOVE] = np.nan
+        ints[LAST_DOUBLE_MID] = 0
         return
-    log_mid = math.log(double_mid)
+    log_mid = floats[LAST_LOG_MID] if double_mid == ints[LAST_DOUBLE_MID] else math.log(double_mid)
+    ints[LAST_DOUBLE_MID] = double_mid
     move = log_mid - floats[LAST_LOG_MID]
     if not math.isnan(move):
         floats[SQUARED_MOVES] += move * move
@@ -134,6 +137,7 @@ def seconds(ints, floats, until):  # type: ignore[no-untyped-def]
 def gap(ints, floats):  # type: ignore[no-untyped-def]
     """What was measured is unknown from here; an announced funding holds until its time."""
     ints[MARK] = ints[INDEX] = ints[OPEN_INTEREST] = UNKNOWN
+    ints[LAST_DOUBLE_MID] = 0
     floats[LAST_LOG_MID] = floats[LAST_MOVE] = np.nan
 
 
@@ -146,7 +150,7 @@ def ticker(ints, field, value):  # type: ignore[no-untyped-def]
 
 
 @helper
-def show(ints, floats, close_ms, stall_ms, raw):  # type: ignore[no-untyped-def]
+def show(ints, floats, book, close_ms, stall_ms, raw):  # type: ignore[no-untyped-def]
     """Write what this module gathered in a bar."""
     raw[RAW_EFFECTIVE] = floats[EFFECTIVE] / ints[QUOTED] if ints[QUOTED] > 0 else np.nan
     raw[RAW_REALISED] = floats[REALISED] / ints[SETTLED] if ints[SETTLED] > 0 else np.nan
@@ -156,7 +160,7 @@ def show(ints, floats, close_ms, stall_ms, raw):  # type: ignore[no-untyped-def]
     raw[RAW_BIPOWER] = 1e4 * math.sqrt(paired / moves) if moves > 0 else np.nan
     raw[RAW_JUMPS] = 1.0 - paired / squared if squared > 0.0 else np.nan
     raw[RAW_LOG_MICROPRICE] = np.nan
-    double_mid = _double_mid(ints)
+    double_mid = _double_mid(ints, book)
     if ints[FRESH] == 1 and double_mid > 0:
         raw[RAW_LOG_MICROPRICE] = math.log(double_mid * (1.0 + 1e-4 * floats[NOW + MICROPRICE]))
     fresh = ints[TICKER_MS] >= 0 and close_ms - ints[TICKER_MS] <= stall_ms

@@ -27,7 +27,7 @@ from features.bars import BY_TIME, BarRule
 from market.errors import DataError
 
 #: Part of every hash: raise it whenever a value changes although its declaration does not.
-ENGINE_VERSION = 2
+ENGINE_VERSION = 3
 
 #: All features, in the order of the engine's columns at full depth.
 FEATURES: tuple[FeatureSpec, ...] = (*FIRST_FEATURES, *MORE_FEATURES)
@@ -68,7 +68,16 @@ def feature_names(levels: int) -> tuple[str, ...]:
     return tuple(FEATURES[column].name for column in feature_columns(levels))
 
 
-def spec_hash(timeframe_ms: int, levels: int, stall_ms: int, rule: BarRule = BY_TIME) -> str:
+def sampling_ms(timeframe_ms: int) -> int:
+    """How far apart the instants lie at which the shape of the book is looked at, ms.
+
+    A second; less where a bar would get less than 50 of them; always a divisor of the bar's length.
+    """
+    most = max(1, min(1_000, timeframe_ms // 50))
+    return next(step for step in range(most, 0, -1) if timeframe_ms % step == 0)
+
+
+def spec_hash(timeframe_ms: int, levels: int, stall_ms: int, rule: BarRule = BY_TIME, sample_ms: int = 0) -> str:
     """Fingerprint of what the values mean: SHA-256 (hex) of the declarations, the settings and the engine's version."""
     document = {
         "engine": ENGINE_VERSION,
@@ -77,6 +86,7 @@ def spec_hash(timeframe_ms: int, levels: int, stall_ms: int, rule: BarRule = BY_
         "levels": levels,
         "stall_ms": stall_ms,
         "bars": [rule.kind, rule.threshold],
+        "sample_ms": sample_ms or sampling_ms(timeframe_ms),
         "hole_ms": _layout.HOLE_MS,
     }
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
@@ -87,10 +97,12 @@ def catalogue_markdown() -> str:
     lines = [
         "# Features",
         "",
-        f"{len(FEATURES)} features a bar. Unknown is NaN. A window counts time: an unknown bar takes its place in it, "
-        "and a value needs three quarters of its window known. Nothing is carried across a hole of more than 60 "
-        "minutes. z-scores and standard deviations are of the population and include the bar itself. What tickers "
-        "measure is unknown from a gap, and when no ticker came for the time of a stall, until the next one; an "
+        f"{len(FEATURES)} features a bar. Unknown is NaN. The shape of the book is sampled at every whole second (more "
+        "often where a bar would get fewer than 50 samples), and what happens (order flow of the best levels, "
+        "additions, cancellations, trades) is counted event by event. A window counts time: an unknown bar takes its "
+        "place in it, and a value needs three quarters of its window known. Nothing is carried across a hole of more "
+        "than 60 minutes. z-scores and standard deviations are of the population and include the bar itself. What "
+        "tickers measure is unknown from a gap, and when no ticker came for the time of a stall, until the next one; an "
         "announced funding holds until its time.",
         "",
         "| feature | formula | unit | source | inputs | warm-up | reference |",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from features import _events, _history, _indicators, _layout
 from features.bars import BY_TIME, KINDS, BarRule, Bars
-from features.catalogue import ENGINE_VERSION, feature_columns, feature_names, spec_hash
+from features.catalogue import ENGINE_VERSION, feature_columns, feature_names, sampling_ms, spec_hash
 from market.errors import DataError
 from market.events import TICKER, TRADE, EventBatch
 
@@ -65,6 +65,9 @@ class FeatureEngine:
         Silence of the book that makes a suspect window.
     rule
         How bars are cut.
+    sample_ms
+        The shape of the book is looked at whenever the clock passes a multiple of this; 1 weighs each book by the time
+        it stood. 0 for :func:`features.catalogue.sampling_ms`.
 
     Raises
     ------
@@ -72,27 +75,32 @@ class FeatureEngine:
         A parameter is impossible.
     """
 
-    def __init__(self, timeframe_ms: int, levels: int, stall_ms: int = 60_000, rule: BarRule = BY_TIME) -> None:
+    def __init__(
+        self, timeframe_ms: int, levels: int, stall_ms: int = 60_000, rule: BarRule = BY_TIME, sample_ms: int = 0
+    ) -> None:
         if timeframe_ms < 1 or _DAY_MS % timeframe_ms:
             raise DataError(f"a bar of {timeframe_ms} ms does not divide a UTC day", advice="Use 1m, 5m, 15m, 1h or 4h")
         if stall_ms < 1:
             raise DataError(f"a stall of {stall_ms} ms", advice="Use a positive number of milliseconds")
+        if sample_ms < 0 or sample_ms > timeframe_ms or (sample_ms and timeframe_ms % sample_ms):
+            raise DataError(
+                f"samples every {sample_ms} ms of bars of {timeframe_ms} ms", advice="Use a divisor of the bar's length"
+            )
         self.timeframe_ms = timeframe_ms
         self.levels = levels
         self.stall_ms = stall_ms
         self.rule = rule
         self.names = feature_names(levels)
-        self.spec_hash = spec_hash(timeframe_ms, levels, stall_ms, rule)
+        self.sample_ms = sample_ms or sampling_ms(timeframe_ms)
+        self.spec_hash = spec_hash(timeframe_ms, levels, stall_ms, rule, sample_ms)
         self._columns = np.array(feature_columns(levels))
         self._none = Bars.empty(len(self.names))
         self._windows = (-(-4 * 3_600_000 // timeframe_ms), _DAY_MS // timeframe_ms)
         self._state: dict[str, NDArray[np.generic]] = {
             "event_ints": np.zeros(_layout.INTS, np.int64),
             "event_floats": np.zeros(_layout.FLOATS),
-            "ladder": np.zeros((2, _layout.WINDOW), np.int64),
-            "bits": np.zeros((2, _layout.WORDS), np.int64),
-            "far_keys": np.zeros((2, _CAPACITY), np.int64),
-            "far_sizes": np.zeros((2, _CAPACITY), np.int64),
+            "book": np.zeros(2 * _layout.BLOCK, np.int64),
+            "far": np.zeros((2, 2, _CAPACITY), np.int64),
             "ints": np.zeros(_indicators.INTS, np.int64),
             "floats": np.zeros(_indicators.FLOATS),
             "ring": np.full((_indicators.SERIES, _indicators.LONG), np.nan),
@@ -101,6 +109,9 @@ class FeatureEngine:
         }
         ints = self._state["event_ints"]
         ints[[_layout.CLOCK, _layout.LAST_BOOK, _layout.LAST_PRICE, _layout.LAST_TRADE, _layout.TICKER_MS]] = -1
+        for side in range(2):
+            best = side * _layout.BLOCK + _layout.BEST
+            self._state["book"][best : best + 2] = _layout.NOWHERE
         ints[_layout.HIT_MS : _layout.HIT_MS + 2] = _layout.UNKNOWN
         ints[_layout.MARK : _layout.NEXT_FUNDING + 1] = _layout.UNKNOWN
         self._state["event_floats"][[_layout.LAST_MOVE, _layout.LAST_LOG_MID]] = np.nan
@@ -138,26 +149,26 @@ class FeatureEngine:
         row = done = 0
         while True:
             row, done = _events.run(
-                *columns, row, state["event_ints"], state["event_floats"], state["ladder"],
-                state["bits"], state["far_keys"], state["far_sizes"],
-                self.timeframe_ms, self.levels, self.stall_ms, KINDS.index(self.rule.kind), self.rule.threshold,
+                *columns, row, state["event_ints"], state["event_floats"], state["book"], state["far"],
+                self.timeframe_ms, self.levels, self.sample_ms, self.stall_ms,
+                KINDS.index(self.rule.kind), self.rule.threshold,
                 raw_ints, raw_floats, done,
             )  # fmt: skip
             if row == len(batch):
                 break
-            for name in ("far_keys", "far_sizes"):
-                state[name] = np.concatenate([state[name], np.zeros_like(state[name])], axis=1)
+            state["far"] = np.concatenate([state["far"], np.zeros_like(state["far"])], axis=2)
         return self._finish(raw_ints[:done], raw_floats[:done]) if done else self._none
 
     def quote(self) -> Quote:
         """The clock and the best prices as they stand after the last event."""
-        ints = self._state["event_ints"]
+        ints, book = self._state["event_ints"], self._state["book"]
+        bid, ask = int(book[_layout.BEST]), int(book[_layout.BLOCK + _layout.BEST])
         known = bool(ints[_layout.KNOWN])
         return Quote(
             clock_ms=int(ints[_layout.CLOCK]),
             book_ms=int(ints[_layout.LAST_BOOK]),
-            bid=-int(ints[_layout.BEST]) if known and ints[_layout.NEAR] else -1,
-            ask=int(ints[_layout.BEST + 1]) if known and ints[_layout.NEAR + 1] else -1,
+            bid=-bid if known and bid != _layout.NOWHERE else -1,
+            ask=ask if known and ask != _layout.NOWHERE else -1,
         )
 
     def dump(self) -> bytes:
@@ -169,6 +180,7 @@ class FeatureEngine:
             "levels": self.levels,
             "stall_ms": self.stall_ms,
             "rule": [self.rule.kind, self.rule.threshold],
+            "sample_ms": self.sample_ms,
             "arrays": [[name, array.dtype.str, list(array.shape)] for name, array in self._state.items()],
         }
         body = json.dumps(header).encode() + b"\n" + b"".join(array.tobytes() for array in self._state.values())
@@ -190,7 +202,13 @@ class FeatureEngine:
         line, _, rest = body.partition(b"\n")
         header = json.loads(line)
         if header["engine"] == ENGINE_VERSION:
-            engine = cls(header["timeframe_ms"], header["levels"], header["stall_ms"], BarRule(*header["rule"]))
+            engine = cls(
+                header["timeframe_ms"],
+                header["levels"],
+                header["stall_ms"],
+                BarRule(*header["rule"]),
+                header["sample_ms"],
+            )
         if header["engine"] != ENGINE_VERSION or header["spec_hash"] != engine.spec_hash:
             raise DataError(
                 "the saved feature state is of another version of the features",

@@ -74,31 +74,24 @@ def hftbacktest(name: str) -> tuple[float | None, str]:
 
 
 @njit(cache=True, _nrt=False)
-def _book_alone(kind, flags, side, price, size, ints, ladder, bits, far_keys, far_sizes):  # type: ignore[no-untyped-def]
+def _book_alone(kind, flags, side, price, size, book, far):  # type: ignore[no-untyped-def]
     for i in range(len(kind)):
         if kind[i] != 0:
             continue
         mark = flags[i]
         if mark & 1 and mark & 2:
-            _book.clear(ints, bits)
+            _book.clear(book)
         if not mark & 8:
-            which = 1 if side[i] else 0
-            _book.change(ints, ladder, bits, far_keys, far_sizes, which, price[i], size[i])
-    return ints[_layout.BEST + 1] - ints[_layout.BEST]
+            _book.change(book, far, side[i], price[i], size[i])
+    return book[_layout.BLOCK + _layout.BEST] - book[_layout.BEST]
 
 
 def book_alone(events: EventBatch) -> Callable[[], object]:
     columns = [getattr(events, name) for name in ("kind", "flags", "side", "price", "size")]
+    empty = FeatureEngine(MINUTE, LEVELS)._state["book"]
 
     def run() -> object:
-        return _book_alone(
-            *columns,
-            np.zeros(_layout.INTS, np.int64),
-            np.zeros((2, _layout.WINDOW), np.int64),
-            np.zeros((2, _layout.WORDS), np.int64),
-            np.zeros((2, 1 << 14), np.int64),
-            np.zeros((2, 1 << 14), np.int64),
-        )
+        return _book_alone(*columns, empty.copy(), np.zeros((2, 2, 1 << 14), np.int64))
 
     return run
 

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from features.catalogue import sampling_ms
 from market.events import BID, BOOK, EMPTY, FIRST, LAST, LIQUIDATION, SNAPSHOT, TICKER, TRADE, EventBatch
 
 HOLE_MS = 3_600_000
@@ -21,7 +22,7 @@ class Bar:
     first: bool = False
     reset: bool = False
     valid: bool = True
-    samples: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)  # from, to, metrics
+    samples: list[tuple[int, dict[str, float]]] = field(default_factory=list)  # how often, metrics
     last: dict[str, float] | None = None
     flows: list[tuple[float, float]] = field(default_factory=list)  # share, flow
     trades: list[tuple[int, int, int]] = field(default_factory=list)  # side, price, size
@@ -124,8 +125,9 @@ def metrics(bids: dict[int, int], asks: dict[int, int], levels: int) -> dict[str
 class Reference:
     """Reads a whole stream, then answers."""
 
-    def __init__(self, events: EventBatch, timeframe_ms: int, levels: int, stall_ms: int) -> None:
+    def __init__(self, events: EventBatch, timeframe_ms: int, levels: int, stall_ms: int, sample_ms: int = 0) -> None:
         self.timeframe_ms, self.levels, self.stall_ms = timeframe_ms, levels, stall_ms
+        self.sample_ms = sample_ms or sampling_ms(timeframe_ms)
         self.bars: list[Bar] = []
         self.bar: Bar | None = None
         self.clock, self.last_book, self.last_price = -1, -1, -1
@@ -158,8 +160,6 @@ class Reference:
             self.bar = Bar(time_ms // self.timeframe_ms * self.timeframe_ms, first=True)
             self.next_second = (time_ms // 1_000 + 1) * 1_000
             return
-        if self.dirty:
-            self._look()
         if self.known and time_ms - self.last_book > self.stall_ms:
             self.windows.append((self.last_book, time_ms))
         while time_ms >= self.bar.open_ms + self.timeframe_ms:
@@ -210,8 +210,12 @@ class Reference:
 
     def _sample(self, until: int) -> None:
         assert self.bar is not None
-        if self.now is not None and until > self.clock:
-            self.bar.samples.append((self.clock, until, self.now))
+        step = self.sample_ms
+        count = until // step - self.clock // step
+        if count and self.dirty:
+            self._look()
+        if self.now is not None and count:
+            self.bar.samples.append((count, self.now))
         self.clock = until
 
     def _close(self, time_ms: int) -> None:
@@ -220,6 +224,10 @@ class Reference:
         close_ms = bar.open_ms + self.timeframe_ms
         self._sample(close_ms)
         self._seconds(close_ms)
+        if self.dirty:
+            self._look()
+        if self.now is not None and not bar.samples:
+            bar.samples.append((1, self.now))
         if self.last_book >= 0 and close_ms - self.last_book > HOLE_MS:
             bar.reset = True
             self._forget()
@@ -348,15 +356,15 @@ class Reference:
 def weighted(bar: Bar, name: str) -> tuple[float, float]:
     if not bar.samples:
         return NAN, NAN
-    weights = np.array([float(b - a) for a, b, _ in bar.samples])
-    series = np.array([sample[name] for _, _, sample in bar.samples])
+    weights = np.array([float(count) for count, _ in bar.samples])
+    series = np.array([sample[name] for _, sample in bar.samples])
     mean = np.average(series, weights=weights)
     return float(mean), float(np.sqrt(np.average((series - mean) ** 2, weights=weights)))
 
 
 def book_values(bar: Bar) -> dict[str, float]:
     values: dict[str, float] = {}
-    names = bar.samples[0][2] if bar.samples else {}
+    names = bar.samples[0][1] if bar.samples else {}
     for name in names:
         values[f"{name}_mean"], values[f"{name}_std"] = weighted(bar, name)
         values[f"{name}_last"] = bar.last[name] if bar.last else NAN

@@ -63,6 +63,31 @@ def test_every_value_is_the_catalogues(
         assert np.isfinite(bars.values).any(axis=0).all(), "a feature was never known, so never compared"
 
 
+def test_samples_of_a_millisecond_weigh_each_book_by_its_time() -> None:
+    events = random_market(2, 800, 400, False, True, True)
+    bars = FeatureEngine(10_000, 7, 5_000, sample_ms=1).push(events)
+    names = FeatureEngine(10_000, 7).names
+    expected = Reference(events, 10_000, 7, 5_000, 1).values()
+    for n in np.flatnonzero(bars.valid):
+        wanted = np.array([expected[n].get(name, math.nan) for name in names])
+        np.testing.assert_allclose(bars.values[n], wanted, rtol=1e-7, atol=1e-7, err_msg=f"bar {n}")
+    assert FeatureEngine(10_000, 7, 5_000, sample_ms=1).spec_hash != FeatureEngine(10_000, 7, 5_000).spec_hash
+    for impossible in (-1, 3_000, 20_000):
+        with pytest.raises(DataError, match="samples every"):
+            FeatureEngine(10_000, 7, sample_ms=impossible)
+
+
+def test_absurd_distances_are_unknown_and_not_wrong() -> None:
+    market = Market()
+    market.snapshot()
+    market.message([(ASK, 10**12, 10**9)])
+    market.now += 130_000
+    market.message([])
+    values = dict(zip(FeatureEngine(MINUTE, 50).names, run(market.events(), stall_ms=10**6).values[1]))
+    assert np.isnan([values["depth_slope_mean"], values["depth_skew_mean"]]).all()
+    assert np.isfinite([values["spread_mean"], values["imbalance_all_mean"], values["elasticity_mean"]]).all()
+
+
 @pytest.mark.failure(32)
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 5), data=st.data())
