@@ -43,6 +43,10 @@ figcaption{display:flex;flex-wrap:wrap;gap:.2rem 1rem;justify-content:space-betw
 .dots{fill:none;stroke:var(--c);stroke-width:6;stroke-linecap:round}
 .rule{stroke:var(--c);stroke-width:2;stroke-dasharray:6 4}
 .bars rect{fill:var(--c)}
+.ranking{list-style:none;margin:0;padding:0;font-size:.86rem}
+.ranking li{display:flex;align-items:center;gap:.6rem;padding:.12rem 0}
+.ranking span{flex:0 0 13rem;overflow-wrap:anywhere}.ranking i{height:.7rem;background:var(--main);border-radius:.2rem}
+.ranking b{font-weight:500;color:var(--soft);font-variant-numeric:tabular-nums;white-space:nowrap}
 .table{overflow-x:auto;border:1px solid var(--edge);border-radius:.8rem;background:var(--card)}
 table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.5rem .8rem;border-bottom:1px solid var(--edge);white-space:nowrap}
@@ -51,5 +55,6 @@ td:first-child,th:first-child{color:var(--soft)}
 .pairs td{white-space:normal;vertical-align:top}.pairs td:first-child{width:9rem}
 dt{font-weight:600}dd{margin:0 0 .6rem;color:var(--soft)}
 @media(max-width:36rem){main{padding:.7rem}h1{font-size:1.55rem}.chart{margin-left:2.9rem}.chart svg{height:12rem}
-.tiles{grid-template-columns:repeat(2,1fr)}.pairs td:first-child{width:6.5rem}.x span:nth-child(even){display:none}}
+.tiles{grid-template-columns:repeat(2,1fr)}.pairs td:first-child{width:6.5rem}.x span:nth-child(even){display:none}
+.ranking span{flex-basis:8.5rem}}
 """

@@ -61,6 +61,7 @@ def chart(
     x_labels: Sequence[tuple[float, str]] = (),
     percent: bool = False,
     x_percent: bool = False,
+    from_zero: bool = True,
 ) -> str:
     """A chart as HTML.
 
@@ -74,11 +75,13 @@ def chart(
         Values and texts below the axis; without any, round numbers.
     percent, x_percent
         Whether the axes show fractions as percentages.
+    from_zero
+        Whether the zero line must be seen.
     """
     x_pad = 0.0 if any(one.kind == "line" for one in layers) else 0.03
     x_low, x_high = _span([value for one in layers for value in one.x], x_pad)
     # Bars stand on the zero line, and a chart of returns without its zero line would mislead.
-    y_low, y_high = _span([value for one in layers for value in one.y] + [0.0], pad=0.06)
+    y_low, y_high = _span([value for one in layers for value in one.y] + [0.0] * from_zero, pad=0.06)
     y_ticks = _round_values(y_low, y_high, 5)
     x_ticks = list(x_labels) or [(value, _text(value, x_percent)) for value in _round_values(x_low, x_high, 5)]
 
@@ -108,6 +111,20 @@ def chart(
         f'<div class="chart"><div class="y">{y_text}</div><svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" '
         f'preserveAspectRatio="none" role="img" aria-label="{escape(title, quote=True)}">{grid}{drawn}</svg>'
         f'<div class="x">{x_text}</div></div><p class="note">{escape(note)}</p></figure>'
+    )
+
+
+def ranking(rows: Sequence[tuple[str, float]], *, title: str, note: str) -> str:
+    """Names with bars beside them, largest first; values are fractions of a whole."""
+    longest = max((value for _, value in rows), default=1.0)
+    items = "".join(
+        f'<li><span>{escape(name)}</span><i style="width:{60 * value / longest:.1f}%"></i>'
+        f"<b>{100 * value:.1f} %</b></li>"
+        for name, value in rows
+    )
+    return (
+        f'<figure><figcaption><b>{escape(title)}</b></figcaption><ol class="ranking">{items}</ol>'
+        f'<p class="note">{escape(note)}</p></figure>'
     )
 
 

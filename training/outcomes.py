@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -17,10 +18,13 @@ from features import Bars
 from market.events import EventBatch
 from market.instruments import Instrument
 from simulation.fills import FillModel, PlanOutcomes, Plans, PlanStatus, simulate
+from simulation.index import FillIndex
 from training.funding import Funding
 
 #: Event rows that are kept in memory, at about 43 bytes each; a longer tape is read anew for every pass.
 TAPE_ROWS = 24_000_000
+#: Event rows up to which outcomes are looked up in an index, at about 60 bytes each; longer tapes are read through.
+INDEX_ROWS = 60_000_000
 
 Ints = NDArray[np.int64]
 
@@ -147,6 +151,8 @@ class Simulator:
         smallest = np.maximum(instrument.min_steps, np.ceil(float(instrument.min_notional) / step_value))
         self._size = np.clip(costs.notional // step_value, smallest, instrument.max_steps).astype(np.int64)
         self._tables: dict[StrategyParams, Outcomes] = {}
+        self._rows = 0
+        self._index: FillIndex | None = None
 
     def table(self, params: StrategyParams) -> Outcomes:
         """Outcomes of both sides of every bar, ``[n, 2]``; computed once for each set of parameters."""
@@ -213,9 +219,22 @@ class Simulator:
             target_maker=target_maker[possible],
         )
         times, rates = self.funding.times_ms, self.funding.rates
-        lives[possible] = simulate(self._events(), plans, self._costs.model, funding_ms=times, funding_rate=rates)
-        self.passes += 1
+        lives[possible] = self._simulate(plans, funding_ms=times, funding_rate=rates)
         return lives
+
+    def _simulate(self, plans: Plans, **funding: NDArray[Any]) -> PlanOutcomes:
+        """Read every event the first time, which a single table is done with; from the second on there is an index."""
+        model = self._costs.model
+        if self._index is None and 0 < self._rows <= INDEX_ROWS:
+            self._index = FillIndex(self._events)
+        if self._index is not None:
+            return self._index.simulate(plans, model, **funding)
+
+        def count(rows: int) -> None:
+            self._rows = rows
+
+        self.passes += 1
+        return simulate(self._events(), plans, model, progress=count, **funding)
 
 
 def tradable(bars: Bars) -> NDArray[np.bool_]:

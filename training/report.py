@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from council import StrategyParams
 from settings import timeframe_ms
 from training._style import STYLE
-from training.charts import chart, layer
 from training.findings import Findings
+from training.report_luck import luck
+from training.report_models import models
+from training.report_results import data, earnings
+from training.report_words import bars as bars_text
+from training.report_words import percent, section, share, table, when
 
 
 def write_report(path: Path, findings: Findings) -> Path:
@@ -25,9 +25,12 @@ def write_report(path: Path, findings: Findings) -> Path:
             _verdict(findings),
             _next_step(findings),
             _figures(findings),
-            _charts(findings),
+            _champion(findings),
+            earnings(findings),
+            luck(findings),
             _members(findings),
-            _data(findings),
+            models(findings),
+            data(findings),
             _glossary(),
         )
     )
@@ -49,12 +52,12 @@ def describe(findings: Findings) -> str:
         f"**Gate: {'passed' if verdict.passed else 'FAILED'}.** {_headline(findings)}\n\n"
         f"| met | condition |\n|---|---|\n{rows}\n\n"
         "| figure | development (out of fold) | hold-out |\n|---|---|---|\n"
-        f"| net return | {_percent(figures['path_return_mean'])} | {_percent(figures['holdout_return'])} |\n"
+        f"| net return | {percent(figures['path_return_mean'])} | {percent(figures['holdout_return'])} |\n"
         f"| trades | {figures['path_trades']:.0f} | {figures['holdout_trades']:.0f} |\n"
-        f"| win rate | {_share(figures['path_win_rate'])} | {_share(figures['holdout_win_rate'])} |\n"
-        f"| largest drawdown | {_share(figures['path_drawdown'])} | {_share(figures['holdout_drawdown'])} |\n\n"
-        f"{findings.study.trials} trials, {figures['tried']:.0f} configurations, {findings.layout.splitter.splits} purged splits, "
-        f"members: {len(findings.seats.council.members)}. Data fingerprint `{findings.fingerprint[:16]}`.\n"
+        f"| win rate | {share(figures['path_win_rate'])} | {share(figures['holdout_win_rate'])} |\n"
+        f"| largest drawdown | {share(figures['path_drawdown'])} | {share(figures['holdout_drawdown'])} |\n\n"
+        f"{findings.study.trials} trials, {figures['tried']:.0f} configurations, "
+        f"{findings.layout.splitter.splits} purged splits, members: {len(findings.seats.council.members)}. Data fingerprint `{findings.fingerprint[:16]}`.\n"
     )
 
 
@@ -77,7 +80,7 @@ def _verdict(findings: Findings) -> str:
     )
     return (
         f'<header class="{mood}"><p class="what">{escape(findings.symbol)} · {findings.settings.training.timeframe} '
-        f"bars · {_when(int(findings.bars.open_ms[0]))} to {_when(int(findings.bars.close_ms[-1]))} UTC</p>"
+        f"bars · {when(int(findings.bars.open_ms[0]))} to {when(int(findings.bars.close_ms[-1]))} UTC</p>"
         f"<h1>The gate: {word}</h1><p>{escape(_headline(findings))}</p></header>"
         f'<ul class="reasons">{reasons}</ul>'
     )
@@ -113,106 +116,24 @@ def _next_step(findings: Findings) -> str:
 
 def _figures(findings: Findings) -> str:
     figures, gate = findings.verdict.figures, findings.settings.gate
-    interval = f"{_percent(figures['holdout_return_low'])} to {_percent(figures['holdout_return_high'])} (90 %)"
+    interval = f"{percent(figures['holdout_return_low'])} to {percent(figures['holdout_return_high'])} (90 %)"
     tiles = (
-        ("Deflated Sharpe", _share(figures["dsr"]), f"wanted: {_share(gate.min_dsr)} or more"),
-        ("Overfitting (PBO)", _share(figures["pbo"]), f"allowed: {_share(gate.max_pbo)}, more if hardly any lost"),
-        ("Hold-out, net", _percent(figures["holdout_return"]), interval),
-        ("Hold-out trades", f"{figures['holdout_trades']:.0f}", f"{_share(figures['holdout_win_rate'])} won"),
+        ("Deflated Sharpe", share(figures["dsr"]), f"wanted: {share(gate.min_dsr)} or more"),
+        ("Overfitting (PBO)", share(figures["pbo"]), f"allowed: {share(gate.max_pbo)}, more if hardly any lost"),
+        ("Hold-out, net", percent(figures["holdout_return"]), interval),
+        ("Hold-out trades", f"{figures['holdout_trades']:.0f}", f"{share(figures['holdout_win_rate'])} won"),
         (
             "Paths, net",
-            _percent(figures["path_return_mean"]),
-            f"worst of {figures['paths']:.0f}: {_percent(figures['path_return_min'])}",
+            percent(figures["path_return_mean"]),
+            f"worst of {figures['paths']:.0f}: {percent(figures['path_return_min'])}",
         ),
-        ("Largest drawdown", _share(figures["path_drawdown"]), f"hold-out: {_share(figures['holdout_drawdown'])}"),
+        ("Largest drawdown", share(figures["path_drawdown"]), f"hold-out: {share(figures['holdout_drawdown'])}"),
     )
     cells = "".join(
         f"<div><span>{escape(name)}</span><b>{escape(value)}</b><small>{escape(small)}</small></div>"
         for name, value, small in tiles
     )
     return f'<section class="tiles">{cells}</section>'
-
-
-def _charts(findings: Findings) -> str:
-    return f"<h2>What it would have earned</h2>{_paths_chart(findings)}{_holdout_chart(findings)}" + (
-        f"<h2>How much of it is luck</h2>{_tried_chart(findings)}{_random_chart(findings)}"
-    )
-
-
-def _paths_chart(findings: Findings) -> str:
-    times = findings.sample.development.close_ms
-    layers = [
-        layer("line", times, np.cumsum(path.returns), "path", "" if number else "backtest paths")
-        for number, path in enumerate(findings.paths)
-    ]
-    mean = np.mean([np.cumsum(path.returns) for path in findings.paths], axis=0)
-    layers.append(layer("line", times, mean, "main", "their mean"))
-    return chart(
-        layers,
-        title="Council, out of fold",
-        note="Sum of net returns of a constant stake, one plan at a time, after fees and with our place in the queue. "
-        "Every decision is by models that were not trained on its block. Paths that stay close together mean that the "
-        "result does not hang on one lucky split.",
-        x_labels=_times(times),
-        percent=True,
-    )
-
-
-def _holdout_chart(findings: Findings) -> str:
-    holdout = findings.holdout
-    times = holdout.close_ms
-    closes = findings.sample.holdout.close
-    layers = [
-        layer("line", times, closes / closes[0] - 1.0, "path", "price"),
-        layer("line", times, np.cumsum(holdout.track.returns), "main", "council"),
-        layer("dots", times[holdout.track.filled], np.cumsum(holdout.track.returns)[holdout.track.filled], "main"),
-    ]
-    figures = findings.verdict.figures
-    unknown = f" Plans with an unknown end, not counted: {holdout.track.unknown}." if holdout.track.unknown else ""
-    return chart(
-        layers,
-        title="Council, hold-out",
-        note="The last part of the data, read once, after the council was chosen. Dots are trades. Buying and holding "
-        f"returned {_percent(figures['holdout_buy_and_hold'])}, random entries with the same plans "
-        f"{_percent(figures['holdout_random_return'])} on average.{unknown}",
-        x_labels=_times(times),
-        percent=True,
-    )
-
-
-def _tried_chart(findings: Findings) -> str:
-    figures = findings.verdict.figures
-    sharpes = findings.study.sharpes()
-    numbers = np.array([one.trial + 1 for one in findings.study.configurations], np.float64)
-    layers = [
-        layer("dots", numbers, sharpes, "path", "everything that was tried"),
-        layer("across", [], [figures["dsr_hurdle"]], "bad", "what luck alone would reach"),
-        layer("across", [], [figures["sharpe"]], "main", "council"),
-    ]
-    return chart(
-        [one for one in layers if one.kind != "across" or math.isfinite(one.y[0])],
-        title="Sharpe ratio a bar, trial by trial",
-        x_labels=[(number, f"{number:.0f}") for number in np.unique(np.linspace(1, numbers[-1], 5).round()).tolist()],
-        note=f"{figures['tried']:.0f} configurations were tried, worth about {figures['tried_independent']:.0f} "
-        "independent ones. The best of that many without any skill would be expected at the red rule; the deflated "
-        "Sharpe ratio asks how surely the council is above it.",
-    )
-
-
-def _random_chart(findings: Findings) -> str:
-    figures = findings.verdict.figures
-    heights, edges = np.histogram(findings.random, bins=min(24, max(6, len(findings.random) // 10)))
-    layers = [
-        layer("bars", edges, heights, "path", "random entries"),
-        layer("upright", [figures["path_return_mean"]], [], "main", "council"),
-    ]
-    return chart(
-        layers,
-        title="Against random entries",
-        note="Net return, before the hold-out, of entering at random moments with the same plans, as often and as "
-        "often long as the council. What is left of the rule would have done worse.",
-        x_percent=True,
-    )
 
 
 def _members(findings: Findings) -> str:
@@ -224,49 +145,35 @@ def _members(findings: Findings) -> str:
         ("trades a path", *(f"{one.trades:.0f}" for _, one in seats)),
         ("votes long from", *(_threshold(member.threshold_long) for member, _ in seats)),
         ("votes short from", *(_threshold(member.threshold_short) for member, _ in seats)),
+        ("entry", *(one.strategy.entry for _, one in seats)),
         ("entry offset", *(f"{one.strategy.offset_atr:g} ATR" for _, one in seats)),
         ("stop", *(f"{one.strategy.stop_atr:g} ATR" for _, one in seats)),
-        ("target", *(f"{one.strategy.target_atr:g} ATR" for _, one in seats)),
-        ("entry waits", *(_bars(one.strategy.tif_bars) for _, one in seats)),
-        ("position lasts", *(_bars(one.strategy.hold_bars) for _, one in seats)),
+        ("target", *(_target(one.strategy) for _, one in seats)),
+        ("entry waits", *(bars_text(one.strategy.tif_bars) for _, one in seats)),
+        ("position lasts", *(bars_text(one.strategy.hold_bars) for _, one in seats)),
         ("trees × leaves", *(f"{one.booster.rounds} × {one.booster.num_leaves}" for _, one in seats)),
     ]
     return (
-        "<h2>The council</h2><p>A side trades when at least "
-        f"{findings.seats.council.needed} of {len(findings.seats.council.members)} members vote for it; the order takes the median "
-        "of the approving members' parameters. A vote is cast when the chance of a net gain, given a fill, reaches the "
-        f"member's threshold.</p>{_table(head, rows)}"
+        "<section><h2>The council</h2><p>A side trades when at least "
+        f"{findings.seats.council.needed} of {len(findings.seats.council.members)} members vote for it; the order takes "
+        "the median of the approving members' parameters. A vote is cast when the chance of a net gain, given a fill, reaches the "
+        f"member's threshold.</p>{table(head, rows)}</section>"
     )
 
 
-def _data(findings: Findings) -> str:
-    settings, sample = findings.settings, findings.sample
-    rules, costs = settings.training, settings.costs
-    left_out = ", ".join(f"{name} ({why})" for name, why in sample.left_out.items()) if sample.left_out else "none"
-    rows = [
-        (
-            "Bars",
-            f"{len(findings.bars):,}, of which {len(sample.development):,} usable before the hold-out and "
-            f"{len(sample.holdout):,} in it",
-        ),
-        ("Hold-out from", f"{_when(sample.cut_ms)} UTC; tuning saw no event after that"),
-        (
-            "Splits",
-            f"{findings.layout.splitter.splits}: {rules.test_groups} of {rules.groups} blocks tested, purged by the end of each "
-            f"label, embargo of {rules.embargo_bars} bars on top",
-        ),
-        ("Trials", f"{findings.study.trials}, seed {rules.seed}"),
-        ("Features", f"{len(sample.kept)} used; left out: {left_out}"),
-        (
-            "Costs",
-            f"maker {100 * float(costs.maker_fee):g} %, taker {100 * float(costs.taker_fee):g} %, order latency "
-            f"{costs.order_latency_ms} ms, {rules.plan_notional:,} USDT a plan",
-        ),
-        ("Not included", "funding payments, and the effect of our own orders on the market"),
-        ("Data fingerprint", findings.fingerprint[:16]),
-        ("Time", f"{findings.seconds:.0f} s, {findings.study.fit_seconds:.0f} s of it (over all threads) in LightGBM"),
-    ]
-    return f"<h2>What it was trained on</h2>{_table((), rows)}"
+def _champion(findings: Findings) -> str:
+    comparison = findings.comparison
+    if comparison is None:
+        return ""
+    return section("Against the council in Production", f'<p class="next">{escape(comparison.text())}</p>')
+
+
+def _target(strategy: StrategyParams) -> str:
+    return f"{strategy.target_atr:g} ATR{', resting' if strategy.target_maker else ''}"
+
+
+def _threshold(value: float) -> str:
+    return share(value) if value <= 1 else "never"
 
 
 def _glossary() -> str:
@@ -291,36 +198,3 @@ def _glossary() -> str:
     )
     items = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in terms)
     return f"<h2>Words</h2><dl>{items}</dl>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    top = f"<thead><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr></thead>" if head else ""
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="table"><table{"" if head else " class=pairs"}>{top}<tbody>{body}</tbody></table></div>'
-
-
-def _times(times: NDArray[np.int64]) -> list[tuple[float, str]]:
-    """Four moments along an axis: hours on a short one, days on a long one."""
-    shape = "%d %b %H:%M" if times[-1] - times[0] < 5 * 86_400_000 else "%d %b"
-    picked = times[np.linspace(0, len(times) - 1, 4).astype(np.int64)]
-    return [(float(one), datetime.fromtimestamp(one / 1000, UTC).strftime(shape)) for one in picked.tolist()]
-
-
-def _when(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def _threshold(value: float) -> str:
-    return _share(value) if value <= 1 else "never"
-
-
-def _bars(count: int) -> str:
-    return f"{count} bar" if count == 1 else f"{count} bars"
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.1f} %" if math.isfinite(value) else "unknown"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:+.2f} %" if math.isfinite(value) else "unknown"
