@@ -57,7 +57,8 @@ def describe(findings: Findings) -> str:
         f"| win rate | {share(figures['path_win_rate'])} | {share(figures['holdout_win_rate'])} |\n"
         f"| largest drawdown | {share(figures['path_drawdown'])} | {share(figures['holdout_drawdown'])} |\n\n"
         f"{findings.study.trials} trials, {figures['tried']:.0f} configurations, "
-        f"{findings.layout.splitter.splits} purged splits, members: {len(findings.seats.council.members)}. Data fingerprint `{findings.fingerprint[:16]}`.\n"
+        f"{findings.layout.splitter.splits} purged splits, members: {len(findings.seats.council.members)}. "
+        f"Data fingerprint `{findings.fingerprint[:16]}`.\n"
     )
 
 
@@ -137,6 +138,7 @@ def _figures(findings: Findings) -> str:
 
 
 def _members(findings: Findings) -> str:
+    council = findings.seats.council
     seats = list(zip(findings.seats.council.members, findings.chosen))
     head = ("member", *(str(member.rank) for member, _ in seats))
     rows = [
@@ -155,9 +157,9 @@ def _members(findings: Findings) -> str:
     ]
     return (
         "<section><h2>The council</h2><p>A side trades when at least "
-        f"{findings.seats.council.needed} of {len(findings.seats.council.members)} members vote for it; the order takes "
-        "the median of the approving members' parameters. A vote is cast when the chance of a net gain, given a fill, reaches the "
-        f"member's threshold.</p>{table(head, rows)}</section>"
+        f"{council.needed} of {len(council.members)} members vote for it; the order takes "
+        "the median of the approving members' parameters. A vote is cast when the chance of a net gain, given a "
+        f"fill, reaches the member's threshold.</p>{table(head, rows)}</section>"
     )
 
 

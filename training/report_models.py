@@ -66,8 +66,8 @@ def thresholds(findings: Findings) -> str:
             )
         )
     return (
-        "<p>A threshold is the level that a share of out-of-fold predictions reaches. It always meets a booster that it "
-        "was not set on, in the study as in production, so what it really lets through differs; here is by how much "
+        "<p>A threshold is the level that a share of out-of-fold predictions reaches. It always meets a booster that "
+        "it was not set on, in the study as in production, so what it really lets through differs; here is by how much "
         "(mean, and least to most over the blocks).</p>" + table(head, rows)
     )
 

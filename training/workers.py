@@ -6,6 +6,7 @@ and it ends by itself when the study is killed, because its input does.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import subprocess
@@ -75,10 +76,11 @@ class _Processes:
         return self._threads.submit(self._ask, wanted, table)
 
     def _ask(self, wanted: Assignment, table: Outcomes) -> Record:
-        process = getattr(self._own, "process", None)
-        if process is None:
-            process = self._own.process = self._start()
+        process = getattr(self._own, "process", None) or self._start()
         try:
+            if getattr(self._own, "process", None) is None:
+                self._own.process = process
+                _send(process.stdin, self._setup)
             _send(process.stdin, (wanted, table))
             answer = _receive(process.stdout)
         except (EOFError, BrokenPipeError) as error:
@@ -103,7 +105,6 @@ class _Processes:
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), *filter(None, sys.path)])},
         )
         self._started.append(process)
-        _send(process.stdin, self._setup)
         return process
 
     def __enter__(self) -> Self:
@@ -119,7 +120,8 @@ class _Processes:
         for process in self._started:
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # what was not sent yet to a worker that died
+                process.stdin.close()
             process.wait()
             process.stdout.close()
 
