@@ -105,6 +105,10 @@ class Board:
             self._liquidated.append(one)
             self._liquidated_steps += one.size
 
+    def tell_liquidation(self, one: Liquidation) -> None:
+        """Take in the liquidation of a user's position, which is none of the market's own open interest."""
+        self._liquidated.append(one)
+
     def tick(self) -> list[dict[str, Any]]:
         """A point of the grid: the messages that are due."""
         now = self.listing.market.now_ms

@@ -10,6 +10,7 @@ from simulation.exchange.board import GRID_MS, Board
 from simulation.exchange.desk import Desk
 from simulation.exchange.listing import Flush, Listing
 from simulation.flow_params import Break
+from simulation.listed import Liquidation
 from simulation.replay import ReplayMarket
 from simulation.synthetic import SyntheticMarket
 
@@ -46,6 +47,10 @@ class Venue:
         self.desk = desk
         self.boards = {symbol: Board(listing) for symbol, listing in listings.items()}
         self.audience: Audience | None = None
+        desk.liquidated = self._liquidated
+
+    def _liquidated(self, listing: Listing, side: int, size: int, price: int, now_ms: int) -> None:
+        self.boards[listing.symbol].tell_liquidation(Liquidation(side, price, size, now_ms))
 
     @property
     def now_ms(self) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
+from simulation.exchange.listing import Flush, Listing
 from simulation.synthetic import MarketParams
 
 from .counter import MAKER, SYMBOL, TAKER, Counter
@@ -343,3 +345,28 @@ def test_kinds_of_orders_that_are_not_for_everybody() -> None:
     wish = counter.wish("Buy", "0.001", triggerPrice=counter.price(1, 900), triggerDirection=1)
     assert counter.refused("order/create", **wish) == 110009
     assert counter.refused("order/create", **wish | {"triggerBy": "Rumour"}) == 10001
+
+
+def test_everybody_hears_of_a_liquidation() -> None:
+    class Public:
+        def __init__(self) -> None:
+            self.heard: list[dict[str, Any]] = []
+
+        def publish(self, listing: Listing, flush: Flush) -> None:
+            """Nobody listens to the book."""
+
+        def publish_ticker(self, symbol: str, message: dict[str, Any]) -> None:
+            self.heard.append(message)
+
+        def wants_ticker(self, symbol: str) -> bool:
+            return True
+
+    counter, public = Counter(), Public()
+    counter.venue.audience = public
+    counter.venue.boards[SYMBOL].join(f"allLiquidation.{SYMBOL}")
+    counter.order("Buy", "0.3")
+    counter.desk.liquidate(SYMBOL)
+    price = counter.ask("execution/list", execType="BustTrade")["list"][0]["execPrice"]
+    counter.run(1)
+    (row,) = [row for message in public.heard for row in message["data"] if row["v"] == "0.300"]
+    assert (row["S"], row["p"]) == ("Buy", price)
