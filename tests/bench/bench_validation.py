@@ -1,46 +1,115 @@
-"""How long it takes to judge a recorded day: the quality table, the checks, the pages."""
+"""How long it takes to judge a recorded day of ten million level changes, and in how much memory."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from flows import _pages
-from flows._datadocs import run_suite
-from flows._findings import judge
-from flows._quality_checks import checks, frame_columns
-from flows.validation import day_span
-from market.quality import quality_table
-from simulation.synthetic import SYNTHETIC, synthetic_events
-from tests.bench._harness import benchmark, best_of
+import numpy as np
 
-_DAY = "2026-03-02"
-_HOURS = 6
+from market import Lake
+from market.assembler import Assembled, BookRows, GapMark, TradeRows
+from market.events import BOOK, EMPTY, FIRST, GAP, TRADE, EventBatch
+from simulation.synthetic import SYNTHETIC, MarketParams, synthetic_events
+from tests.bench._harness import benchmark
+
+_ROWS = 10_000_000
+_DAY_MS = 1_772_323_200_000
+_DATE = "2026-03-01"
+_ROOT = Path(__file__).parents[2]
+
+#: Run by a process of its own, on one core, after a first run on a small lake has compiled the kernels.
+_JUDGE = """
+import json, resource, sys, time
+from pathlib import Path
+started = time.perf_counter()
+from flows.validation import FeatureInput, validate
+from market import Lake
+lake, reports, store = (Path(one) for one in sys.argv[1:4])
+validate(Lake(lake), "SYNUSDT", sys.argv[4], reports=reports, features=FeatureInput(store, 60_000, 200))
+print(json.dumps([time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+"""
+
+
+def busy_day(rows: int) -> Iterator[EventBatch]:
+    """A day of a busy synthetic market, cut off after so many level changes; it fills about that day."""
+    flow = MarketParams(limit_rate=25.0, market_rate=3.0, cancel_rate=0.02)
+    seen = 0
+    for batch in synthetic_events(7, 1.0, _DAY_MS, 86_400_000, push_ms=20, params=flow):
+        yield batch
+        seen += int((batch.kind == BOOK).sum())
+        if seen >= rows:
+            return
+
+
+def fill(lake: Lake, rows: int) -> int:
+    """Write such a day as a recorder would have; the level changes that it has."""
+    written, u = 0, 0
+    with lake.writer("SYNUSDT", SYNTHETIC) as writer:
+        for batch in busy_day(rows):
+            starts = np.flatnonzero(np.diff(batch.kind.astype(int), prepend=-1))
+            for start, end in zip(starts, [*starts[1:], len(batch)]):
+                part = batch[start:end]
+                kind, time_ms = int(part.kind[0]), int(part.time_ms[0])
+                out = Assembled()
+                if kind == GAP:
+                    out.records.append(GapMark("SYNUSDT", int(part.ordinal[0]), time_ms, int(part.recv_ns[0]), "start"))
+                elif kind == TRADE:
+                    ids = [f"{int(part.ordinal[0]):016d}-{number:019d}" for number in range(len(part))]
+                    seq = np.full(len(part), u, np.int64)
+                    out.records.append(TradeRows("SYNUSDT", part, time_ms, seq, ids))
+                else:
+                    numbers = u + np.cumsum(part.flags & (FIRST | EMPTY) != 0)
+                    u = int(numbers[-1])
+                    out.records.append(BookRows("SYNUSDT", part, part.time_ms, numbers, numbers))
+                    written += len(part)
+                writer.append(out)
+    return written
 
 
 @benchmark("validation.day")
 def day() -> dict[str, object]:
-    start_ms, end_ms = day_span(_DAY)
-    batches = list(synthetic_events(7, 1.0, start_ms, _HOURS * 3_600_000))
-    rows = sum(map(len, batches))
-    quality_table([batches[0][:100]], SYNTHETIC)
-    table_s = best_of(lambda: quality_table(batches, SYNTHETIC))
-    table = quality_table(batches, SYNTHETIC).between(start_ms, end_ms)
-    suite = checks(60_000, inner_day=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        # Great Expectations takes seconds to import: that is paid once a command, not once a day.
-        run_suite(frame_columns(table), suite, name="warm", run=_DAY, site=None)
-        started = time.perf_counter()
-        outcomes = run_suite(frame_columns(table), suite, name="SYNUSDT", run=_DAY, site=folder / "docs")
-        report = judge("SYNUSDT", _DAY, table, outcomes, "")
-        _pages.write_day(folder, report, table, SYNTHETIC, docs=True)
-        pages_s = time.perf_counter() - started
+        fill(Lake(folder / "small"), 20_000)
+        changes = fill(Lake(folder / "lake"), _ROWS)
+        _judge(folder, "small")
+        seconds, megabytes = _judge(folder, "lake")
     return {
-        "value": table_s * 24 / _HOURS + pages_s,
+        "value": seconds,
         "unit": "s",
         "less_is_better": True,
-        "input": f"24 h of the synthetic market ({rows * 24 / _HOURS / 1e6:.1f} M rows), table at "
-        f"{rows / table_s / 1e6:.0f} M rows/s, checks and Data Docs {pages_s:.1f} s",
+        "input": f"{changes / 1e6:.1f} M level changes in a lake, one core, imports, features, suites, pages and Data "
+        f"Docs included; peak memory {megabytes:,.0f} MB",
     }
+
+
+def _judge(folder: Path, lake: str) -> tuple[float, float]:
+    """Seconds and peak memory (MB) of a process that judges a lake."""
+    command = [
+        sys.executable,
+        "-c",
+        _JUDGE,
+        *(str(folder / name) for name in (lake, f"{lake}-reports", f"{lake}-store")),
+    ]
+    one_core = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1"}
+
+    def pin() -> None:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+    done = subprocess.run(
+        [*command, _DATE],
+        cwd=_ROOT,
+        env=os.environ | one_core,
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=pin,
+    )
+    seconds, megabytes = json.loads(done.stdout.splitlines()[-1])
+    return float(seconds), float(megabytes)

@@ -161,8 +161,8 @@ def measure(day: Day) -> QualityTable:
     )
 
 
-def judge_day(day: Day, others: dict[str, float]) -> DayReport:
-    """Every suite that the day has tables for."""
+def judge_day(day: Day, others: dict[str, float], only: str = "") -> DayReport:
+    """Every suite that the day has tables for, or one check of them."""
     table = measure(day)
     figures = day_figures(table, SYNTHETIC)
     told = [others | day.others, others | day.others]
@@ -174,6 +174,7 @@ def judge_day(day: Day, others: dict[str, float]) -> DayReport:
         quality = feature_quality(day.bars, NAMES, MINUTE_MS, DAY_MS, DAY_MS + 86_400_000)
         tables |= {"features": feature_columns(quality, day.kept, day.same_spec), "bars": bar_columns(quality)}
     suite = (*checks(60_000, inner_day=False), *matrix_checks())
+    suite = tuple(check for check in suite if not only or check.name == only)
     outcomes = run_suite(tables, suite, name="x", run=DATE, site=None)
     return judge("SYNUSDT", DATE, table, outcomes, "", tables=tables, figures=figures)
 
