@@ -86,7 +86,7 @@ def simulate(
     """
     order = np.argsort(plans.decide_ms, kind="stable")
     records = plan_records(plans, model, order)
-    world = make_world(records, model, strict=True, funding=_funding(funding_ms, funding_rate))
+    world = make_world(records, model, strict=True, funding=checked_funding(funding_ms, funding_rate))
     world.state[lay.PLANS] = len(records)
     world.state[lay.NEXT_COMMAND] = records["decide"][0] if len(records) else lay.NEVER
     rows = 0
@@ -99,7 +99,7 @@ def simulate(
             progress(rows)
     settled = np.empty(len(records), lay.PLAN)
     settled[order] = records
-    return _outcomes(settled, model)
+    return outcomes_of(settled, model)
 
 
 def plan_records(plans: Plans, model: FillModel, order: NDArray[np.int64]) -> NDArray[np.void]:
@@ -185,27 +185,29 @@ def take_in(world: lay.World, batch: EventBatch, first: int, room: int) -> int:
     return int(
         advance(
             world,
-            _frozen(batch.kind),
-            _frozen(batch.flags),
-            _frozen(batch.side),
-            _frozen(batch.time_ms),
-            _frozen(batch.price),
-            _frozen(batch.size),
-            _frozen(batch.ordinal),
+            frozen(batch.kind),
+            frozen(batch.flags),
+            frozen(batch.side),
+            frozen(batch.time_ms),
+            frozen(batch.price),
+            frozen(batch.size),
+            frozen(batch.ordinal),
             first,
             room,
         )
     )
 
 
-def _frozen(column: NDArray[Any]) -> NDArray[Any]:
+def frozen(column: NDArray[Any]) -> NDArray[Any]:
     """A read-only, contiguous view: memory-mapped and ordinary columns then share one compiled kernel."""
     view = np.ascontiguousarray(column).view()
     view.flags.writeable = False
     return view
 
 
-def _funding(times: ArrayLike | None, rates: ArrayLike | None) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+def checked_funding(
+    times: ArrayLike | None, rates: ArrayLike | None
+) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
     if times is None and rates is None:
         return None
     moments = np.asarray([] if times is None else times, np.int64)
@@ -217,7 +219,7 @@ def _funding(times: ArrayLike | None, rates: ArrayLike | None) -> tuple[NDArray[
     return moments, shares
 
 
-def _outcomes(records: NDArray[np.void], model: FillModel) -> PlanOutcomes:
+def outcomes_of(records: NDArray[np.void], model: FillModel) -> PlanOutcomes:
     status = np.where(records["stage"] == lay.DONE, records["status"], lay.UNKNOWN).astype(np.int8)
     unknown = status == lay.UNKNOWN
     closed = status == lay.CLOSED
