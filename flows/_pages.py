@@ -58,6 +58,7 @@ p { margin: 4px 0; } .soft { color: var(--soft); } .verdict { font-size: 1.05rem
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem; }
 th { text-align: left; color: var(--soft); font-weight: 600; white-space: nowrap; }
+td:first-child { white-space: nowrap; }
 th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child td { border-bottom: 0; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 td.good { color: var(--good); } td.bad { color: var(--bad); } td.warn { color: var(--warn); }

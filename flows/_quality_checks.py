@@ -156,12 +156,17 @@ def _jumps(price: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _trade_holes(table: QualityTable) -> NDArray[np.float64]:
-    """In minutes without a trade though the book moves: trades that would be usual in the whole stretch of them."""
+    """In minutes without a trade though the book moves: trades that would be usual in the whole stretch of them.
+
+    Trades come in bursts: up to two such minutes in a row are no stretch.
+    """
     missed = np.zeros(len(table))
     empty = (table.trades == 0) & (table.touches > 0)
     edges = np.flatnonzero(np.diff(np.r_[False, empty, False].astype(int)))
     usual = _usual(table.trades[table.trades > 0].astype(float))
     for start, end in zip(edges[::2], edges[1::2]):
+        if end - start < _STIRRING:
+            continue
         missed[start:end] = table.covered_ms[start:end].sum() / MINUTE_MS * usual
     return np.where(np.isfinite(missed), missed, 0.0)
 

@@ -97,6 +97,8 @@ def series(
         return f'<p class="soft">{escape(label)}: nothing is known.</p>'
     # One torn-open minute must not flatten all the others: the axis ends at the 99.5th percentile, the rest is cut.
     top = float(np.quantile(finite, 0.995)) if zero else float(finite.max())
+    if zero and top <= 0:
+        top = float(finite.max())  # hardly anything but zeros: what there is must be seen
     low = min(0.0, float(finite.min())) if zero else float(np.nanmin(columns[1]))
     ticks = _ticks(low, top)
     low, top = ticks[0], max(top, ticks[-1])

@@ -126,5 +126,8 @@ def test_plots_show_holes_and_cuts() -> None:
     assert "x &lt; y" in text
     values[10] = 1e6
     assert 'class="cut"' in _svg.series(np.arange(1000) % 1440, np.r_[values, np.ones(900)], label="x", unit="u")
+    spikes = np.zeros(1000)
+    spikes[500] = 30.0
+    assert 'class="cut"' not in _svg.series(np.arange(1000), spikes, label="x", unit="u", bars=True)
     assert "nothing is known" in _svg.series(minutes, np.full(100, np.nan), label="x", unit="u")
     assert "<svg" in _svg.series(np.array([3]), np.array([0.0]), label="x", unit="u")

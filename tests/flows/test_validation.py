@@ -210,7 +210,7 @@ def test_the_hole_of_the_recorded_market_is_named(recorded: Path, tmp_path: Path
     assert report.status == "warn"
     suspect = [f for f in report.findings if f.check == "suspect"]
     assert [round(w.seconds) for f in suspect for w in f.windows] == [108]
-    assert "108 s from 19:28" in suspect[0].detail
+    assert "108 s from 19:26:11 UTC" in suspect[0].detail
     assert [f.date for f in report.findings if f.check == "silences"] == ["2026-01-05", "2026-01-06", "2026-01-07"]
     assert {f.date for f in report.findings if f.check == "book_tick"} == {"2026-01-05", "2026-01-06", "2026-01-07"}
     assert not [f for f in report.findings if f.action == "block"]
