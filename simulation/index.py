@@ -106,12 +106,21 @@ def _piece(world: lay.World, carry: NDArray[np.int64], chunk: EventBatch) -> ste
     out = _room(rows, rows + snapshots * _LEVELS, snapshots + 1)
     first = int(carry[steps.STEPS])
     carry[[steps.TRADES, steps.CHANGES, steps.SEGMENTS]] = 0
-    columns = (chunk.kind, chunk.flags, chunk.side, chunk.time_ms, chunk.price, chunk.size, chunk.ordinal)
-    steps.build(world.keys, world.sizes, world.sides, carry, out, *map(frozen, columns))
+    columns: tuple[NDArray[Any], ...] = (
+        chunk.kind,
+        chunk.flags,
+        chunk.side,
+        chunk.time_ms,
+        chunk.price,
+        chunk.size,
+        chunk.ordinal,
+    )
+    steps.build(world.keys, world.sizes, world.sides, carry, out, *(frozen(column) for column in columns))
     used = (int(carry[steps.STEPS]) - first, *carry[[steps.TRADES, steps.CHANGES, steps.SEGMENTS]].tolist())
     ends = (used[0],) * 5 + (used[1],) * 4 + (used[2],) * 4 + (used[3],) * 2
     # Copies: the room that was not needed goes back.
-    trimmed: list[Any] = [column[..., :end].copy() for column, end in zip(out, ends)]
+    held: tuple[NDArray[Any], ...] = out
+    trimmed: list[Any] = [column[..., :end].copy() for column, end in zip(held, ends)]
     return steps.Pieces(*trimmed)
 
 
