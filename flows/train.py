@@ -17,8 +17,10 @@ from flows import runtime
 from flows._verdict import Verdict, add_section, current_verdict, windows_of
 from market import Lake
 from market.days import lake_days
+from market.errors import BundleError, NoProductionError, RegistryError
 from market.quality import Window
 from settings import Settings, timeframe_ms
+from training.challenger import Champion
 from training.funding import Funding, funding_of
 from training.pipeline import TrainingResult
 from training.pipeline import train as study
@@ -59,7 +61,7 @@ def train(symbol: str, config: str | None = None) -> TrainOutcome:
         # A study may take hours: whether its result can be registered is asked before it begins.
         registry.versions(name)
     bars, verdict = _bars(settings, symbol)
-    result = _study(settings, symbol, bars)
+    result = _study(settings, symbol, bars, _champion(settings, registry, name))
     add_section(result.report, verdict)
     version = _register(settings, registry, name, result, verdict)
     _tell(name, version, result)
@@ -98,7 +100,7 @@ def masked_bars(bars: Bars, windows: Iterable[Window]) -> Bars:
 
 
 @task(name="study", task_run_name="study of {symbol}", cache_policy=NO_CACHE)
-def _study(settings: Settings, symbol: str, bars: Bars) -> TrainingResult:
+def _study(settings: Settings, symbol: str, bars: Bars, champion: Champion | None) -> TrainingResult:
     lake = Lake(settings.paths.lake)
     bar_ms, levels = timeframe_ms(settings.training.timeframe), settings.market.ob_levels
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
@@ -114,6 +116,7 @@ def _study(settings: Settings, symbol: str, bars: Bars) -> TrainingResult:
             data_fingerprint=lake.fingerprint(symbol),
             settings=settings,
             funding=_funding(lake, symbol),
+            champion=champion,
             folder=settings.paths.data / "training" / settings.model_name(symbol, settings.training.timeframe) / stamp,
             progress=lambda stage, done, total: meter(f"{stage}: {done} of {total}"),
         )
@@ -127,6 +130,19 @@ def _funding(lake: Lake, symbol: str) -> Funding:
             "the outcome of a plan that was open then counts as unknown"
         )
     return funding
+
+
+def _champion(settings: Settings, registry: Registry, name: str) -> Champion | None:
+    """What is in Production, to be compared with; None, and said so, if there is nothing or it cannot be had."""
+    try:
+        version = registry.production(name).version
+        bundle = registry.fetch(name, version, settings.paths.data / "training" / "champions")
+    except NoProductionError:
+        return None
+    except (RegistryError, BundleError) as error:
+        runtime.say(f"not compared with Production: {error}")
+        return None
+    return Champion(f"{name} version {version}", bundle)
 
 
 @task(name="register", task_run_name="register {name}", cache_policy=NO_CACHE)
@@ -152,6 +168,8 @@ def _tell(name: str, version: int, result: TrainingResult) -> None:
     for reason in result.gate.reasons:
         if not reason.passed:
             runtime.say(f"gate: {reason.text}")
+    if result.comparison is not None:
+        runtime.say(result.comparison.text())
     runtime.say(f"report: {result.report}")
     create_markdown_artifact(
         key=f"training-{name.lower()}",

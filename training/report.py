@@ -59,6 +59,7 @@ def describe(findings: Findings) -> str:
         f"{findings.study.trials} trials, {figures['tried']:.0f} configurations, "
         f"{findings.layout.splitter.splits} purged splits, members: {len(findings.seats.council.members)}. "
         f"Data fingerprint `{findings.fingerprint[:16]}`.\n"
+        + (f"\n{findings.comparison.text()}\n" if findings.comparison else "")
     )
 
 

@@ -15,6 +15,7 @@ from features import Bars, build, feature_names, spec_hash
 from market.events import EventBatch
 from settings import Settings
 from simulation import SYNTHETIC, FillModel, synthetic_events
+from training.challenger import Champion
 from training.folds import Layout, Rows, Splitter
 from training.outcomes import Costs, Simulator, tradable
 from training.pipeline import TrainingResult, train
@@ -35,7 +36,7 @@ class Market:
         """Of the plans of all tradable bars."""
         return Simulator(self.bars[tradable(self.bars)], lambda: self.events, SYNTHETIC, MINUTE, COSTS)
 
-    def train(self, settings: Settings, folder: Path) -> TrainingResult:
+    def train(self, settings: Settings, folder: Path, champion: Champion | None = None) -> TrainingResult:
         """Train a council on the whole market."""
         return train(
             self.bars,
@@ -48,6 +49,7 @@ class Market:
             data_fingerprint="0123456789abcdef" * 4,
             settings=settings,
             folder=folder,
+            champion=champion,
         )
 
 
