@@ -17,7 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from market import EventBatch, Lake, SessionAssembler
+from market import EventBatch, Lake, LakeWriter, SessionAssembler
+from market.bulk import BulkAssembler
+from market.feed import Frame
+from market.records import BookRun
 from tests.market.venue import BTC, NOON_MS, RULES, book, liquidation, snapshot, ticker, trade
 
 FRAMES, SYNC_EVERY, SEAL_EVERY = 64, 7, 30
@@ -58,15 +61,29 @@ def live(session: int, count: int = FRAMES, first_ordinal: int = 0) -> EventBatc
 def record(lake: Lake, session: int, acked: Callable[[int], None]) -> None:
     """Record a session; `acked` hears how many frames are safe."""
     with lake.writer("BTCUSDT", BTC) as writer:
-        assembler = SessionAssembler(RULES, lake.next_ordinal("BTCUSDT"))
+        bulk = BulkAssembler(SessionAssembler(RULES, lake.next_ordinal("BTCUSDT")), lambda _: writer.room_ms)
+        waiting: list[Frame] = []
         for n, frame in enumerate(frames(session)):
-            writer.append(assembler.on_frame(frame, session * SESSION_NS + n), frame)
+            waiting.append(Frame(frame, session * SESSION_NS + n))
             if n % SYNC_EVERY == 0:
+                _take(bulk, writer, waiting)
                 writer.sync_now()
                 acked(n + 1)
             if n % SEAL_EVERY == SEAL_EVERY - 1:
+                _take(bulk, writer, waiting)
                 writer.seal()
+        _take(bulk, writer, waiting)
     acked(FRAMES)
+
+
+def _take(bulk: BulkAssembler, writer: LakeWriter, waiting: list[Frame]) -> None:
+    """Take in what waits as the recorder does."""
+    for out in bulk.on_frames(waiting):
+        if isinstance(out, BookRun):
+            writer.append_run(out)
+        else:
+            writer.append(out[1], waiting[out[0]].data)
+    waiting.clear()
 
 
 def die_at(call: int) -> None:
