@@ -61,7 +61,7 @@ def share(part: np.ndarray, whole: np.ndarray) -> float:
     return float(np.nansum(part)) / total if total > 0 and np.isfinite(part).any() else float("nan")
 
 
-class _TwoColumns(TableMetricProvider):
+class _TwoColumns(TableMetricProvider):  # type: ignore[misc]
     metric_name: ClassVar[str] = "table.purplesky"
     domain_keys = ("batch_id", "table", "row_condition", "condition_parser")
     value_keys = ("column", "whole", "rule")
@@ -87,7 +87,7 @@ class _TwoColumns(TableMetricProvider):
         return lag_minutes(column, whole) if rule == "clock" else share(column, whole)
 
 
-class _Judged(BatchExpectation):
+class _Judged(BatchExpectation):  # type: ignore[misc]
     """One number of the whole table, between two limits; unknown (NaN) is neither."""
 
     column: str

@@ -134,7 +134,8 @@ def _usual(values: NDArray[np.float64]) -> float:
 
 
 def _least_of_usual(bids: NDArray[np.float64], asks: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.fmin(bids / _usual(bids), asks / _usual(asks))
+    ratio: NDArray[np.float64] = np.fmin(bids / _usual(bids), asks / _usual(asks))
+    return ratio
 
 
 def _most_unusual(bids: NDArray[np.float64], asks: NDArray[np.float64]) -> NDArray[np.float64]:

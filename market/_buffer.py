@@ -147,7 +147,7 @@ class PartBuffer:
             if stream == BOOK_STREAM or len(table)
         }
         files = {stream: encode_parquet(table) for stream, table in tables.items()}
-        marks = [mark.ordinal for mark in (*self.gaps, *self.doubts)] + self._odd_ordinals
+        marks = [gap.ordinal for gap in self.gaps] + [doubt.ordinal for doubt in self.doubts] + self._odd_ordinals
         odd = [time_ms for one in self.oddities.values() for time_ms in (one.first_ms, one.last_ms)]
         ordinals = self._extent("ordinal", marks)
         manifest = Manifest(

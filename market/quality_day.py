@@ -231,7 +231,7 @@ def _with_sequence(table: QualityTable, lake: Lake, manifests: Sequence[Manifest
             if marks.any():
                 for name, bit in (("breaks", _BREAK), ("repeats", _REPEAT), ("backward", _BACKWARD)):
                     counts[name] += counted(table.minute_ms, columns["time_ms"][marks & bit != 0])
-    return replace(table, **counts)
+    return replace(table, breaks=counts["breaks"], repeats=counts["repeats"], backward=counts["backward"])
 
 
 # -- tickers -----------------------------------------------------------------------------------------------------------

@@ -143,7 +143,8 @@ def measure(day: Day) -> QualityTable:
         for name, bit in (("breaks", 1), ("repeats", 2), ("backward", 4))
     }
     told_ms, told = day.tickers[:, 0], day.tickers[:, 1]
-    fresh = np.r_[True, told[1:] != told[:-1]]
+    fresh = np.ones(len(told), bool)
+    fresh[1:] = told[1:] != told[:-1]
     told_ms, told = told_ms[fresh], told[fresh]
     order = np.argsort(times, kind="stable")
     missing = _untraded(told_ms, told, times[order], day.rows["price"][trades][order])
@@ -411,11 +412,10 @@ def _(day: Day) -> None:
 
 @defect("crossed book", "crossed", "mask", "minute 40")
 def _(day: Day) -> None:
-    message = day.messages(FROM_MS, UNTIL_MS)[2]
-    row = message[0]
-    bids = day.where(kind=TRADE, end=FROM_MS)
-    day.rows["side"][row], day.rows["size"][row] = BID, 5
-    day.rows["price"][row] = day.rows["price"][np.flatnonzero(bids)[-1]] + 60
+    before = day.where(kind=TRADE, end=FROM_MS)
+    price = day.rows["price"][np.flatnonzero(before)[-1]] + 60
+    for message, size in zip(day.messages(FROM_MS, UNTIL_MS)[2:4], (5, 0)):
+        day.rows["side"][message[0]], day.rows["price"][message[0]], day.rows["size"][message[0]] = BID, price, size
 
 
 @defect("crossed book all day", "book_uncrossed", "block", WHOLE)
