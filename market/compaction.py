@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from market._buffer import day_start_ms
-from market._parts import STREAMS, arrow_schema, lake_io, publish, read_parquet, stage, staged, writer_options
+from market._parts import STREAMS, arrow_schema, lake_io, publish, read_parquet, stage, staged, thorough_options
 from market._replay import with_missing_parts
 from market.errors import LakeError
 from market.lake import Lake
@@ -129,9 +130,11 @@ def _merge_stream(root: Path, stream: str, sources: Sequence[Manifest], target: 
     path = staged(target)
     schema = arrow_schema(stream, metadata)
     with lake_io(path), path.open("wb") as file:
-        with pq.ParquetWriter(file, schema, **writer_options(schema.names)) as writer:
-            for table in _regrouped(_tables(root, stream, sources, before)):
-                writer.write_table(table.cast(schema), row_group_size=_GROUP_ROWS)
+        tables = (table.cast(schema) for table in _regrouped(_tables(root, stream, sources, before)))
+        first_table = next(tables, schema.empty_table())
+        with pq.ParquetWriter(file, schema, **thorough_options(first_table)) as writer:
+            for table in itertools.chain([first_table], tables):
+                writer.write_table(table, row_group_size=_GROUP_ROWS)
         file.flush()
         os.fsync(file.fileno())
     after = RowDigest()
