@@ -363,6 +363,10 @@ class Rig:
     def _positions(self) -> tuple[Any, ...]:
         return self.venue.desk.positions[SYMBOL].active
 
+    def places(self) -> list[tuple[int, int]]:
+        """Position index and signed steps of each position."""
+        return [(int(place.idx), int(place.steps)) for place in self._positions()]
+
     def said(self, kind: type) -> list[Any]:
         """Every action of a kind that was ever journalled."""
         rows = self.journal.query("SELECT actions FROM events ORDER BY seq")
