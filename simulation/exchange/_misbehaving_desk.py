@@ -11,7 +11,7 @@ from typing import Any
 from market.errors import ConfigError
 from simulation.exchange.desk import Desk
 from simulation.exchange.listing import Listing
-from simulation.exchange.misbehaviour import ActiveFault, Fault, Misbehaviour, share_of
+from simulation.exchange.misbehaviour import ActiveFault, Fault, Misbehaviour
 from simulation.exchange.order_requests import new_orders
 from simulation.exchange.orders import Order, Refusal, Stops
 from simulation.exchange.positions import Position
@@ -73,7 +73,7 @@ class MisbehavingDesk(Desk):
     def cancel(self, order: Order, cancel_type: str = "CancelByUser", *, reason: str = "EC_PerCancelRequest") -> None:
         """Take an order off the book; part of it may trade before."""
         if order.slot >= 0 and cancel_type == "CancelByUser" and (fault := self._meets(order, "fill-on-cancel")):
-            self._sweep(order, share_of(fault, order.left))
+            self._sweep(order, _share_of(fault, order.left))
         if order.open:
             super().cancel(order, cancel_type, reason=reason)
 
@@ -181,7 +181,7 @@ class Incidents:
             case "funding":
                 desk.fund(listing, Decimal(fault.rate))
             case "adl":
-                desk.adl(listing.symbol, fault.position, share_of(fault, self._held(listing, fault)))
+                desk.adl(listing.symbol, fault.position, _share_of(fault, self._held(listing, fault)))
             case "liquidate":
                 self._held(listing, fault)
                 desk.liquidate(listing.symbol, fault.position)
@@ -212,6 +212,11 @@ class Incidents:
             raise ConfigError(f"the exchange refuses ({refusal.message})", advice="Change the order") from refusal
         for order in orders:
             self._venue.desk.place(order)
+
+
+def _share_of(fault: Fault, steps: int) -> int:
+    """A fault's share of a size, at least one step."""
+    return max(1, min(steps, int(Decimal(str(fault.share)) * steps)))
 
 
 def _later(seconds: float, act: Callable[[], None]) -> None:

@@ -42,7 +42,9 @@ LIMITS = {
     "/v5/user/query-api": 10,
 }
 #: Requests that one address may send in five seconds before it is shut out, and for how long, seconds.
-IP_LIMIT, _IP_WINDOW, _IP_BAN = 600, 5.0, 600.0
+IP_LIMIT, IP_WINDOW, _IP_BAN = 600, 5.0, 600.0
+#: Sockets that one address may open within five minutes.
+SOCKET_LIMIT, SOCKET_WINDOW = 500, 300.0
 
 
 def wall_ms() -> int:
@@ -162,16 +164,18 @@ class RateLimiter:
 
 
 class IpLimiter:
-    """All requests of one address: too many within five seconds, and it is shut out for ten minutes.
+    """What one address does: too much within the window, and it is shut out for ten minutes.
 
     Parameters
     ----------
     limit
-        Requests within five seconds; ``None`` for no limit.
+        Requests, or new sockets, within the window; ``None`` for no limit.
+    window
+        Seconds.
     """
 
-    def __init__(self, limit: int | None = IP_LIMIT) -> None:
-        self._limit = limit
+    def __init__(self, limit: int | None = IP_LIMIT, window: float = IP_WINDOW) -> None:
+        self._limit, self._window = limit, window
         self._stamps: deque[float] = deque()
         self._banned_until = 0.0
 
@@ -182,7 +186,7 @@ class IpLimiter:
             return True
         if now < self._banned_until:
             return False
-        while self._stamps and self._stamps[0] <= now - _IP_WINDOW:
+        while self._stamps and self._stamps[0] <= now - self._window:
             self._stamps.popleft()
         if len(self._stamps) >= self._limit:
             self._banned_until = now + _IP_BAN

@@ -30,7 +30,6 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -50,7 +49,6 @@ __all__ = [
     "Fault",
     "Misbehaviour",
     "schema",
-    "share_of",
     "spelled",
 ]
 
@@ -399,8 +397,3 @@ def schema() -> dict[str, Any]:
         for kind, meaning in KINDS.items()
     }
     return {"schema": msgspec.json.schema(Control), "kinds": kinds, "measure": sorted(_MEASURE), "reads": READS}
-
-
-def share_of(fault: Fault, steps: int) -> int:
-    """A fault's share of a size, at least one step."""
-    return max(1, min(steps, int(Decimal(str(fault.share)) * steps)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -193,14 +194,15 @@ class RestApi:
         message: str = "OK",
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        body = {
+        body: dict[str, Any] = {
             "retCode": refusal.code if refusal else 0,
             "retMsg": refusal.message if refusal else message,
             "result": reply.result,
             "retExtInfo": reply.extra,
             "time": self._keyring.wall(),
         }
-        return status, msgspec.json.encode(body), headers or {}
+        told = {"Traceid": uuid.uuid4().hex, "Timenow": str(body["time"])}
+        return status, msgspec.json.encode(body), told | (headers or {})
 
 
 def _with_protection(routes: dict[str, Route], protection: DisconnectionProtection) -> dict[str, Route]:

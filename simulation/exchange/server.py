@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal as signals
-import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace as dataclass_replace
 from decimal import Decimal
@@ -21,7 +19,7 @@ from aiohttp import web
 from market.errors import ConfigError
 from simulation.exchange._misbehaving_desk import Incidents, MisbehavingDesk
 from simulation.exchange._misbehaving_line import Rehearsal
-from simulation.exchange.auth import IP_LIMIT, LIMITS, IpLimiter, Keyring, wall_ms
+from simulation.exchange.auth import IP_LIMIT, LIMITS, SOCKET_LIMIT, SOCKET_WINDOW, IpLimiter, Keyring, wall_ms
 from simulation.exchange.clock import Clock
 from simulation.exchange.markets import replay_listings, synthetic_listings
 from simulation.exchange.misbehaviour import ActiveFault, Fault, Misbehaviour, spelled
@@ -35,6 +33,7 @@ from simulation.exchange.trade import TradeHub
 from simulation.exchange.venue import Venue
 from simulation.flow_params import MarketParams
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _HOST = "127.0.0.1"
 #: The pump works for this long before it lets requests in, and rests this long when it has caught up, seconds.
 _WORK, _REST = 0.01, 0.004
@@ -117,6 +116,7 @@ class LocalExchange:
         )
         self.clock = Clock(self.venue.now_ms, speed)
         self._port, self._ip = port, IpLimiter(ip_limit)
+        self._sockets = IpLimiter(None if ip_limit is None else SOCKET_LIMIT, SOCKET_WINDOW)
         self._api = RestApi(self.venue, self.keyring, self.faults, self.protection, limits)
         self._public = PublicHub(self.venue, self.faults)
         self._private = PrivateHub(self.keyring, self.faults, self.protection)
@@ -212,9 +212,8 @@ class LocalExchange:
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=1 << 20)
-        app.router.add_get("/v5/public/linear", self._public.serve)
-        app.router.add_get("/v5/private", self._private.serve)
-        app.router.add_get("/v5/trade", self._trade.serve)
+        for path, hub in (("public/linear", self._public), ("private", self._private), ("trade", self._trade)):
+            app.router.add_get(f"/v5/{path}", self._admitted(hub.serve))
         app.router.add_get("/", self._page)
         app.router.add_get("/control", self._control)
         app.router.add_get("/control/schema", self._schema)
@@ -294,6 +293,16 @@ class LocalExchange:
 
     # -- HTTP ---------------------------------------------------------------------------------------------------------
 
+    def _admitted(self, serve: Handler) -> Handler:
+        """Let a socket in, unless its address has opened too many."""
+
+        async def admit(request: web.Request) -> web.StreamResponse:
+            if not self._sockets.admits():
+                return web.Response(status=403, text="access too frequent")
+            return await serve(request)
+
+        return admit
+
     async def _rest(self, request: web.Request) -> web.Response:
         if not self._ip.admits():
             return web.Response(status=403, text="access too frequent")
@@ -362,46 +371,3 @@ class LocalExchange:
             "equity": str(self.venue.desk.wallet.equity),
             "faults": self.faults.rows(),
         }
-
-
-def run_exchange(
-    *,
-    seed: int = 7,
-    signal: float = 1.0,
-    speed: float = 1.0,
-    port: int = 8899,
-    start_ms: int | None = None,
-    symbols: Sequence[str] | None = None,
-    **options: Any,
-) -> None:
-    """Serve a local exchange until SIGINT or SIGTERM; see :class:`LocalExchange` for the parameters.
-
-    Raises
-    ------
-    ConfigError
-        An argument is impossible, or the port is taken.
-    """
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signals.SIGINT, signals.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        exchange = LocalExchange(
-            seed=seed, signal=signal, speed=speed, port=port, start_ms=start_ms, symbols=symbols, **options
-        )
-        async with exchange:
-            sys.stdout.write(
-                f"local exchange: {exchange.rest_url}  symbols {', '.join(exchange.venue.listings)}  "
-                f"{exchange.source}  speed {speed:g}\n"
-                f"API key {exchange.api_key}, secret {exchange.api_secret}; Ctrl-C ends it\n"
-            )
-            sys.stdout.flush()
-            ended = asyncio.create_task(stop.wait())
-            broken = asyncio.create_task(exchange.wait())
-            await asyncio.wait((ended, broken), return_when=asyncio.FIRST_COMPLETED)
-            ended.cancel()
-            if broken.done():
-                broken.result()
-
-    asyncio.run(serve())

@@ -20,6 +20,8 @@ __all__ = ["HIGH_WATER", "Connection", "PublicConnection", "answer", "arguments"
 
 #: Bytes that may wait for a slow reader before market time slips.
 HIGH_WATER = 4 << 20
+#: Seconds without a word after which Bybit cuts a private connection, and how often it looks.
+_ALIVE, SCAN = 600.0, 30.0
 #: Bybit's limit on the length of a public connection's `args`.
 _MOST_ARGS_CHARACTERS = 21_000
 
@@ -33,6 +35,8 @@ class Connection:
 
     #: Whether answers have a ``req_id`` even if the request had none.
     always_echoes = False
+    #: Whether the connection is cut when nothing has been said for long; see :func:`active_time`.
+    expires = True
 
     def __init__(self, request: web.Request, faults: Misbehaviour) -> None:
         self.id = str(uuid.uuid4())
@@ -41,6 +45,7 @@ class Connection:
         self.line = Line(faults, self._put, self.drop)
         self._request = request
         self._transport: asyncio.Transport | None = None
+        self._heard, self._alive = 0.0, active_time(request.query.get("max_active_time", ""))
         self.frames = 0
 
     async def open(self) -> None:
@@ -49,6 +54,17 @@ class Connection:
         transport = self._request.transport
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        if self.expires:
+            self._look()
+
+    def _look(self) -> None:
+        """Cut the connection when it has been quiet for too long, or look again later."""
+        loop = asyncio.get_running_loop()
+        self._heard = self._heard or loop.time()
+        if loop.time() - self._heard >= self._alive:
+            self.drop()
+        elif not self.socket.closed:
+            loop.call_later(SCAN, self._look)
 
     @property
     def waiting(self) -> int:
@@ -68,6 +84,7 @@ class Connection:
     def send(self, message: dict[str, Any]) -> None:
         """Send a JSON message."""
         self.frames += 1
+        self._heard = asyncio.get_running_loop().time()
         frame = text_frame(msgspec.json.encode(message))
         topic = message.get("topic")
         if topic is None or self.line.straight:
@@ -93,6 +110,14 @@ class Connection:
                 yield None
 
 
+def active_time(text: str) -> float:
+    """Seconds of ``max_active_time``: 30s to 600s or 1m to 10m; Bybit's default for anything else."""
+    unit = {"s": 1, "m": 60}.get(text[-1:])
+    if unit is None or not text[:-1].isdigit() or not 30 <= int(text[:-1]) * unit <= _ALIVE:
+        return _ALIVE
+    return float(int(text[:-1]) * unit)
+
+
 def _decoded(text: str) -> dict[str, Any] | None:
     try:
         body = msgspec.json.decode(text)
@@ -105,6 +130,7 @@ class PublicConnection(Connection):
     """A client of ``/v5/public/linear``."""
 
     always_echoes = True
+    expires = False
 
     def __init__(self, request: web.Request, listings: dict[str, Listing], faults: Misbehaviour) -> None:
         super().__init__(request, faults)

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from pybit.exceptions import InvalidRequestError
 
-from .exchange_floor import Floor, eventually, floor
+from simulation.exchange import sockets
+from simulation.exchange.sockets import active_time
+
+from .exchange_floor import SYMBOL, Floor, eventually, floor
 from .sockets import Client, auth
 
 
@@ -156,3 +159,39 @@ async def test_the_key_may_only_look_or_be_too_old() -> None:
         with pytest.raises(InvalidRequestError) as caught:
             await place.position()
         assert caught.value.status_code == 33004
+
+
+async def test_connections_that_say_nothing_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [active_time(text) for text in ("", "30s", "5m", "29s", "601s", "x")] == [600, 30, 300, 600, 600, 600]
+    monkeypatch.setattr(sockets, "SCAN", 0.05)
+    monkeypatch.setattr(sockets, "active_time", lambda text: 0.4)
+    async with floor() as place:
+        async with Client(place.exchange.private_url, auth(place.exchange)) as client:
+            for _ in range(6):
+                await asyncio.sleep(0.1)
+                assert (await client.ask({"op": "ping"}))["op"] == "pong"
+            assert await client.ended(5)
+        async with Client(place.exchange.public_url) as client:
+            await asyncio.sleep(0.6)
+            assert (await client.ask({"op": "ping"}))["ret_msg"] == "pong"
+
+
+async def test_page_shows_what_is_going_on() -> None:
+    async with floor() as place, place.exchange.misbehave(drop={"on": "<orderbook>"}):
+        await place.order("Buy", "0.2", stopLoss=place.price(0, 40))
+        await place.order("Buy", "0.1", place.price(0, 30), orderLinkId="my-link")
+        async with place.session.get(f"{place.exchange.rest_url}/") as answer:
+            page = await answer.text()
+        for words in (
+            SYMBOL,
+            "standing still",
+            "seed 7",
+            "long",
+            "0.200",
+            "my-link",
+            "StopLoss",
+            "on &lt;orderbook&gt;",
+        ):
+            assert words in page
+        assert "Nothing goes wrong" not in page
+        assert page.count("<script") == 0
