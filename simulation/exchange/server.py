@@ -229,7 +229,7 @@ class LocalExchange:
                 f"port {self._port} cannot be served ({error.strerror})", advice="Choose another with --port"
             ) from error
         self._port = self._runner.addresses[0][1]
-        self.clock.set_speed(self.clock.speed, self.now_ms)
+        self.set_speed(self.clock.speed)
         self._pump = asyncio.create_task(self._run())
         return self
 
@@ -260,6 +260,7 @@ class LocalExchange:
             The speed is impossible.
         """
         self.clock.set_speed(speed, self.now_ms)
+        self.venue.speed = speed
 
     # -- pump ---------------------------------------------------------------------------------------------------------
 

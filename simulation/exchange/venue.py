@@ -16,6 +16,8 @@ from simulation.synthetic import SyntheticMarket
 
 #: Milliseconds of market time between the looks at positions, funding and open interest.
 SECOND_MS = 1_000
+#: Above this speed the boards speak once a second of market time: nobody could read a ticker every 100 ms of it.
+HURRY = 20.0
 
 
 class Audience(Protocol):
@@ -47,6 +49,8 @@ class Venue:
         self.desk = desk
         self.boards = {symbol: Board(listing) for symbol, listing in listings.items()}
         self.audience: Audience | None = None
+        #: Market seconds a second; 0 while somebody steps the venue by hand.
+        self.speed = 0.0
         desk.liquidated = self._liquidated
 
     def _liquidated(self, listing: Listing, side: int, size: int, price: int, now_ms: int) -> None:
@@ -63,7 +67,8 @@ class Venue:
         Whoever listens changes when things are told, never what happens.
         """
         now = self.now_ms
-        grid = GRID_MS if any(board.watched for board in self.boards.values()) else SECOND_MS
+        watched = any(board.watched for board in self.boards.values())
+        grid = GRID_MS if watched and self.speed <= HURRY else SECOND_MS
         until = min(target_ms, now - now % grid + grid)
         for listing in self.listings.values():
             self._run(listing, until)

@@ -348,6 +348,14 @@ def test_tickers_are_pushed_every_100_ms_and_deltas_add_up() -> None:
     assert {name: state[name] for name in rest if name in state} == {n: v for n, v in rest.items() if n in state}
 
 
+def test_in_a_hurry_tickers_come_once_a_second() -> None:
+    one = listener(f"tickers.{SYMBOL}")
+    one.venue.speed = 600.0
+    one.run(START + 20_000)
+    assert 10 < len(one.messages) <= 21
+    assert all(message["ts"] % 1_000 == 0 for message in one.messages)
+
+
 def test_a_candle_is_confirmed_once_when_it_closes() -> None:
     one = listener(f"kline.1.{SYMBOL}", f"publicTrade.{SYMBOL}")
     one.run(START + 185_000)
