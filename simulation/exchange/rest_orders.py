@@ -122,7 +122,13 @@ class OrderRoutes:
 
     def amend_batch(self, params: Params) -> Reply:
         """Change up to 20 orders; each is accepted or refused on its own."""
-        return self._batch(params, self._amend, {}, lambda order: {})
+        return self._batch(params, self._amend_active, {}, lambda order: {})
+
+    def _amend_active(self, params: Params) -> Order:
+        """A batch changes no order that waits for its trigger."""
+        if find_order(params, self._desk, self._venue.listings, late="replace").conditional:
+            raise Refusal(10001, "params error: conditional orders cannot be amended in a batch")
+        return self._amend(params)
 
     def cancel_batch(self, params: Params) -> Reply:
         """Cancel up to 20 orders; each is accepted or refused on its own."""

@@ -165,6 +165,10 @@ def test_each_order_of_a_batch_stands_for_itself() -> None:
 
 def test_batches_have_a_limit() -> None:
     counter = Counter()
+    counter.order("Buy", "0.1", triggerPrice=counter.price(1, 500), triggerDirection=1, orderLinkId="waits")
+    change = {"symbol": SYMBOL, "orderLinkId": "waits", "qty": "0.2"}
+    assert counter.reply("order/amend-batch", request=[change]).extra["list"][0]["code"] == 10001
+    counter.ask("order/cancel", symbol=SYMBOL, orderLinkId="waits")
     wish = counter.wish("Buy", "0.001", counter.price(0, 20))
     assert counter.refused("order/create-batch", request=[wish] * 21) == 10001
     assert counter.refused("order/create-batch", request=[]) == 10001

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from market import Lake
 from simulation import _lob
 from simulation.exchange.orders import POSITION_STOPS, Refusal
+from simulation.synthetic import SyntheticMarket
 
 from .counter import SYMBOL, Counter
+from .replay_lake import record
 
 #: Codes that a refusal may have here; anything else is not a documented answer to these requests.
 KNOWN = {
@@ -23,14 +26,16 @@ KNOWN = {
 class Crowd:
     """Somebody who presses every button."""
 
-    def __init__(self, seed: int) -> None:
-        self.dice = random.Random(seed)
-        self.counter = Counter(seed=seed, equity=Decimal(300_000))
+    def __init__(self, seed: int, naps: tuple[float, ...] = (1, 5, 30), **options: Any) -> None:
+        self.dice, self.naps = random.Random(seed), naps
+        self.counter = Counter(seed=seed, equity=Decimal(300_000), **options)
         self.refusals: set[int] = set()
 
     def price(self, reach: int = 60) -> str:
-        side = self.dice.randrange(2)
-        return self.counter.price(side, self.dice.randint(-reach, reach))
+        listing, side = self.counter.listing, self.dice.randrange(2)
+        best = listing.best_ask if side else listing.best_bid
+        anchor = listing.last_ticks if best is None else best
+        return self.counter.numbers.price(anchor + self.dice.randint(-reach, reach))
 
     def maybe(self, chance: float, **params: Any) -> dict[str, Any]:
         return params if self.dice.random() < chance else {}
@@ -77,7 +82,7 @@ class Crowd:
             case 3:
                 counter.ask("position/trading-stop", **self.stop())
             case 4:
-                counter.run(dice.choice((1, 5, 30)))
+                counter.run(dice.choice(self.naps))
             case 5:
                 counter.ask("position/switch-mode", symbol=SYMBOL, mode=dice.choice((0, 3)))
             case 6:
@@ -105,13 +110,16 @@ class Crowd:
         """What must hold at any time."""
         counter = self.counter
         market, listing = counter.listing.market, counter.listing
-        assert listing.best_bid is None or listing.best_ask is None or listing.best_bid < listing.best_ask
+        synthetic = isinstance(market, SyntheticMarket)
+        assert (
+            not synthetic or listing.best_bid is None or listing.best_ask is None or listing.best_bid < listing.best_ask
+        )
         holding = counter.desk.positions[SYMBOL]
         for order in counter.desk.orders.values():
             assert order.open
             assert 0 <= order.filled < order.qty
             assert order.conditional or order.slot >= 0
-            if order.slot >= 0:
+            if order.slot >= 0 and synthetic:
                 kept = [int(market.lob.pool[row, order.slot]) for row in (_lob.OWNER, _lob.LEFT, _lob.PRICE)]
                 assert kept == [order.number, order.left, order.price]
         for position in holding.places:
@@ -176,3 +184,19 @@ def test_every_button_in_any_order(seed: int) -> None:
     assert len(crowd.counter.topics("execution")) > 50
     stops = {row["stopOrderType"] for row in crowd.counter.topics("order") if row["stopOrderType"] in POSITION_STOPS}
     assert len(stops) >= 3
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))])
+def test_every_button_in_a_replay(seed: int, lake: Lake) -> None:
+    crowd = Crowd(seed, (0.1, 0.5, 2), replay=lake.root)
+    for _ in range(400):
+        crowd.press()
+    crowd.settle()
+    assert crowd.refusals <= KNOWN
+    assert len(crowd.counter.topics("execution")) > 20
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Four minutes of one symbol."""
+    return record(tmp_path_factory.mktemp("replayed") / "lake", 4)
