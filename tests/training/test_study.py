@@ -261,3 +261,8 @@ def test_yesterdays_study_seeds_todays_and_counts(tmp_path: Path) -> None:
     assert not list((tmp_path / "BTCUSDT-5m-a").glob("*.npz"))
     assert list((tmp_path / "BTCUSDT-5m-b").glob("*.npz"))
     assert (tmp_path / "BTCUSDT-5m-a" / JOURNAL).exists()
+
+
+def test_the_documented_space_is_the_declared_one() -> None:
+    page = Path(__file__).parents[2] / "docs" / "search-space.md"
+    assert SPACE.markdown() in page.read_text(encoding="utf-8")
