@@ -143,7 +143,9 @@ def _most_unusual(bids: NDArray[np.float64], asks: NDArray[np.float64]) -> NDArr
     ratios = np.stack([bids / _usual(bids), asks / _usual(asks)])
     with np.errstate(divide="ignore", invalid="ignore"):
         away = np.abs(np.log(ratios))
-    return np.where(np.nan_to_num(away[0], nan=-1) >= np.nan_to_num(away[1], nan=-1), ratios[0], ratios[1])
+    bids_are_stranger = np.nan_to_num(away[0], nan=-1) >= np.nan_to_num(away[1], nan=-1)
+    stranger: NDArray[np.float64] = np.where(bids_are_stranger, ratios[0], ratios[1])
+    return stranger
 
 
 def _jumps(price: NDArray[np.float64]) -> NDArray[np.float64]:
