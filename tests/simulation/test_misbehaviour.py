@@ -15,7 +15,7 @@ from pybit.exceptions import FailedRequestError, InvalidRequestError
 from market.errors import ConfigError
 from simulation.exchange.misbehaviour import KINDS, Fault, Misbehaviour, schema, spelled
 
-from .exchange_floor import SYMBOL, Floor, floor
+from .exchange_floor import SYMBOL, Floor, eventually, floor
 
 
 async def code(place: Floor, method: str, **params: Any) -> int:
@@ -222,10 +222,10 @@ async def test_latency_delays_answers() -> None:
 
 
 async def test_accepted_order_is_rejected_later() -> None:
-    async with floor() as place, place.exchange.misbehave(reject={"ms": 30.0, "count": 1, "on": "entry*"}):
+    async with floor() as place, place.exchange.misbehave(reject={"ms": 1_500.0, "count": 1, "on": "entry*"}):
         order_id = await place.order("Buy", "0.1", place.price(0), orderLinkId="entry-1")
         assert (await place.show(order_id))["orderStatus"] == "New"
-        await asyncio.sleep(0.06)
+        await eventually(lambda: not place.desk.open_orders())
         row = await place.show(order_id)
         assert (row["orderStatus"], row["rejectReason"]) == ("Rejected", "EC_Others")
         assert (await place.show(await place.order("Buy", "0.1", place.price(0))))["orderStatus"] == "New"

@@ -53,7 +53,7 @@ class Day:
         self.private = await asyncio.to_thread(at(exchange, WebSocket), channel_type="private", **options, **keys)
         self.desk = await asyncio.to_thread(at(exchange, WebSocketTrading), **options, **keys)
         self.sockets = [self.stream, self.private, self.desk]
-        await eventually(lambda: self.private.auth and self.desk.auth)
+        await eventually(lambda: self.private.auth and self.desk.auth, 60)
 
     async def subscribe(self) -> None:
         for name in _PRIVATE:
@@ -76,14 +76,14 @@ class Day:
         def found() -> list[dict[str, Any]]:
             return [row for row in self.came[name] if all(row[key] == value for key, value in wanted.items())]
 
-        await eventually(lambda: bool(found()))
+        await eventually(lambda: bool(found()), 60)
         return found()[-1]
 
     async def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """A request by the trade socket; its answer."""
         answers: list[dict[str, Any]] = []
         await asyncio.to_thread(getattr(self.desk, method), answers.append, answers.append, category="linear", **params)
-        await eventually(lambda: bool(answers))
+        await eventually(lambda: bool(answers), 60)
         return answers[0]
 
     async def close(self) -> None:
