@@ -44,7 +44,7 @@ DAY_MS = 86_400_000
 VERSIONS = {"raw": "2.0", "features": "1.0", "drift": "1.0"}
 
 #: Fewer than these say nothing of a day.
-_FEW_TRADES, _FEW_CHANGES, _FEW_QUOTES = 200, 1_000, 30
+_FEW_TRADES, _FEW_CHANGES, _FEW_QUOTES, _FEW_BARS = 200, 1_000, 30, 20
 #: Trades and messages in a minute that must leave a trace in the book.
 _STIRRING = 3
 
@@ -216,7 +216,7 @@ def bar_columns(quality: FeatureQuality) -> dict[str, Any]:
         "impossible": quality.impossible.astype(float),
         "filled": quality.filled.astype(float),
         "misplaced": quality.misplaced.astype(float),
-        "valid": quality.valid.astype(float),
+        "valid": _only(len(quality.valid) >= _FEW_BARS, quality.valid),
     }
 
 
