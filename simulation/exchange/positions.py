@@ -10,7 +10,7 @@ from market.instruments import Instrument
 from simulation.accounts import Account
 from simulation.exchange.listing import Listing
 from simulation.exchange.numbers import money
-from simulation.exchange.rules import risk_rows
+from simulation.exchange.rules import MOST_TICKS, risk_rows
 
 
 class Tier(NamedTuple):
@@ -252,7 +252,7 @@ class Position:
             return ""
         rounding = ROUND_CEILING if self.sign > 0 else ROUND_FLOOR
         ticks = int((price / self.listing.instrument.tick_size).to_integral_value(rounding))
-        return self.listing.numbers.price(ticks) if ticks > 0 else ""
+        return self.listing.numbers.price(ticks) if 0 < ticks < MOST_TICKS else ""
 
     def _break_even(self) -> str:
         """Price at which closing by a taker order gives nothing, as Bybit documents it."""

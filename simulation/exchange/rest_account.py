@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from simulation.exchange.auth import Keyring, wall_ms
@@ -108,7 +109,7 @@ class AccountRoutes:
         if old != mode:
             self._updated_ms = wall_ms()
             for position in wallet.positions:
-                position.extra *= 0
+                position.extra = Decimal(0)
                 self._desk.changed(position)
             self._desk.flush()
         return {"reasons": []}

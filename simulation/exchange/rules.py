@@ -15,6 +15,8 @@ FUNDING_CAP, PRICE_BAND = Decimal("0.005"), Decimal("0.05")
 LOWEST_LIMIT = Decimal(2_000_000)
 MAINTENANCE_RATE = Decimal("0.005")
 TIERS = 5
+#: Highest price, ticks.
+MOST_TICKS = 1 << 22
 
 
 def instrument_row(rules: Instrument, numbers: Numbers) -> dict[str, Any]:
@@ -38,7 +40,7 @@ def instrument_row(rules: Instrument, numbers: Numbers) -> dict[str, Any]:
         },
         "priceFilter": {
             "minPrice": numbers.price(1),
-            "maxPrice": numbers.price(1 << 22),
+            "maxPrice": numbers.price(MOST_TICKS),
             "tickSize": numbers.price(1),
         },
         "lotSizeFilter": {

@@ -23,6 +23,7 @@ from simulation.exchange.auth import IP_LIMIT, LIMITS, SOCKET_LIMIT, SOCKET_WIND
 from simulation.exchange.clock import Clock
 from simulation.exchange.markets import replay_listings, synthetic_listings
 from simulation.exchange.misbehaviour import ActiveFault, Fault, Misbehaviour, spelled
+from simulation.exchange.orders import POSITION_STOPS
 from simulation.exchange.page import status_page
 from simulation.exchange.private import DisconnectionProtection, PrivateHub
 from simulation.exchange.public import PublicHub
@@ -193,7 +194,7 @@ class LocalExchange:
 
     def _cancel_all(self) -> None:
         for order in self.venue.desk.open_orders():
-            if order.open and order.stop_kind not in ("TakeProfit", "StopLoss"):
+            if order.open and order.stop_kind not in POSITION_STOPS:
                 self.venue.desk.cancel(order, "CancelByDCP")
 
     def subscribed(self, channel: str, topic: str) -> int:

@@ -347,6 +347,14 @@ def test_kinds_of_orders_that_are_not_for_everybody() -> None:
     assert counter.refused("order/create", **wish | {"triggerBy": "Rumour"}) == 10001
 
 
+def test_prices_that_are_never_traded_liquidate_nobody() -> None:
+    counter = Counter(equity=Decimal(1_000_000))
+    for side in ("Buy", "Sell"):
+        counter.order(side, "0.3")
+        assert counter.position()["liqPrice"] == ""
+        counter.order("Sell" if side == "Buy" else "Buy", "0.3", reduceOnly=True)
+
+
 def test_everybody_hears_of_a_liquidation() -> None:
     class Public:
         def __init__(self) -> None:
