@@ -46,8 +46,8 @@ def select(configurations: Sequence[Configuration], members: int, max_correlatio
     )
     if not ranked:
         raise TrainingError(
-            "no trial traded on every backtest path, so nothing can be ranked",
-            advice="Capture more data, or raise training.trials",
+            "no trial traded enough on every backtest path, so nothing can be ranked",
+            advice="Capture more data, raise training.trials, or lower training.min_path_trades",
         )
     chosen = ranked[:1]
     for candidate in ranked[1:]:

@@ -64,7 +64,7 @@ def test_near_copies_and_losers_get_no_second_seat() -> None:
 def test_the_best_loser_still_gets_judged_but_silence_cannot() -> None:
     losers = [_configuration(n, -1.0 - n, np.random.default_rng(n).normal(size=50)) for n in range(3)]
     assert [one.trial for one in select(losers, 3, 0.9)] == [0]
-    with pytest.raises(TrainingError, match="no trial traded"):
+    with pytest.raises(TrainingError, match="no trial traded enough"):
         select([_configuration(0, math.nan, np.zeros(50))], 3, 0.9)
 
 
