@@ -321,11 +321,13 @@ def _compile(sources: str):  # type: ignore[no-untyped-def]
                         return i, done
                     if not mark & _SNAPSHOT:
                         _tape.changed(ints, 1 if side[i] else 0, moved)
-                if ints[LAST_BOOK] >= 0 and ints[CLOCK] - ints[LAST_BOOK] > HOLE_MS:
-                    _forget(ints)
-                ints[LAST_BOOK] = ints[CLOCK]
+                if ints[CLOCK] > ints[LAST_BOOK]:
+                    if ints[LAST_BOOK] >= 0 and ints[CLOCK] - ints[LAST_BOOK] > HOLE_MS:
+                        _forget(ints)
+                    ints[LAST_BOOK] = ints[CLOCK]
                 if mark & _LAST:
                     ints[DIRTY] = 1
+                    _tape.ended(ints)
                     _order_flow(ints, floats, book)
             elif what == _TRADE:
                 _trade(ints, side[i], price[i], size[i])

@@ -103,7 +103,8 @@ SETTLED = BAR_SUMS + 8  # size of the trades whose later mid is known
 QUOTED = BAR_SUMS + 9  # size of the trades whose mid is known
 MOVES = BAR_SUMS + 10  # one-second returns
 LIQUIDATED = BAR_SUMS + 11  # size of liquidated longs, and of shorts
-LEVEL_FLOW = BAR_SUMS + 13  # order flow of each of the best levels
+COUNTED = BAR_SUMS + 13  # of what was added to a side: how much REFILLED has seen
+LEVEL_FLOW = BAR_SUMS + 15  # order flow of each of the best levels
 INTS = LEVEL_FLOW + TOP
 
 # --- metrics of the book, in the order of features.catalogue ------------------------------------------------

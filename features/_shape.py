@@ -175,7 +175,7 @@ def _level_flow(ints):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _log(x):  # type: ignore[no-untyped-def]
+def log(x):  # type: ignore[no-untyped-def]
     """Natural logarithm of a normal number above 0 to the last bit or so.
 
     By the series of artanh; unlike the C library's it can run for several numbers at once.
@@ -196,7 +196,7 @@ def _log(x):  # type: ignore[no-untyped-def]
 def _logs(floats):  # type: ignore[no-untyped-def]
     """Replace the numbers in the room for logarithms by theirs."""
     for j in range(LOGS, LOGS + 8):
-        floats[j] = _log(floats[j])
+        floats[j] = log(floats[j])
 
 
 @helper

@@ -6,12 +6,14 @@ import math
 
 import numpy as np
 
+from features import _shape
 from features._layout import (
     ADDED,
     AGREEING,
     BEST,
     BLOCK,
     CLOCK,
+    COUNTED,
     EFFECTIVE,
     FRESH,
     FUNDING_RATE,
@@ -78,7 +80,16 @@ def changed(ints, side, moved):  # type: ignore[no-untyped-def]
     more = max(moved, 0)
     ints[ADDED + side] += more
     ints[REMOVED + side] += more - moved
-    ints[REFILLED] += more if ints[CLOCK] - ints[HIT_MS + side] <= REFILL_MS else 0
+
+
+@inlined
+def ended(ints):  # type: ignore[no-untyped-def]
+    """A book message ended: what it added to a side that a trade took from not long before has refilled it."""
+    for side in range(2):
+        added = ints[ADDED + side]
+        recent = ints[CLOCK] - ints[HIT_MS + side] <= REFILL_MS
+        ints[REFILLED] += added - ints[COUNTED + side] if recent else 0
+        ints[COUNTED + side] = added
 
 
 @inlined
@@ -119,7 +130,7 @@ def seconds(ints, floats, book, until):  # type: ignore[no-untyped-def]
         floats[LAST_LOG_MID] = floats[LAST_MOVE] = np.nan
         ints[LAST_DOUBLE_MID] = 0
         return
-    log_mid = floats[LAST_LOG_MID] if double_mid == ints[LAST_DOUBLE_MID] else math.log(double_mid)
+    log_mid = floats[LAST_LOG_MID] if double_mid == ints[LAST_DOUBLE_MID] else _shape.log(float(double_mid))
     ints[LAST_DOUBLE_MID] = double_mid
     move = log_mid - floats[LAST_LOG_MID]
     if not math.isnan(move):

@@ -36,6 +36,23 @@ class BarRule:
     kind: str = "time"
     threshold: int = 0
 
+    @classmethod
+    def parse(cls, text: str) -> BarRule:
+        """The rule that a setting names: ``volume:100``, ``dollar:5000000`` or ``imbalance:40``.
+
+        Raises
+        ------
+        DataError
+            It is not a kind and a whole number, or the threshold is impossible.
+        """
+        kind, _, threshold = text.partition(":")
+        if kind not in KINDS[1:] or not threshold.isascii() or not threshold.isdigit():
+            raise DataError(f"{text!r} cuts no bars", advice="Write a kind and a whole number, for example volume:100")
+        return cls(kind, int(threshold))
+
+    def __str__(self) -> str:
+        return self.kind if self.kind == "time" else f"{self.kind}:{self.threshold}"
+
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise DataError(f"no bars are cut by {self.kind!r}", advice=f"Take one of {', '.join(KINDS)}")

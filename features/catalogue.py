@@ -102,8 +102,8 @@ def catalogue_markdown() -> str:
         "additions, cancellations, trades) is counted event by event. A window counts time: an unknown bar takes its "
         "place in it, and a value needs three quarters of its window known. Nothing is carried across a hole of more "
         "than 60 minutes. z-scores and standard deviations are of the population and include the bar itself. What "
-        "tickers measure is unknown from a gap, and when no ticker came for the time of a stall, until the next one; an "
-        "announced funding holds until its time.",
+        "tickers measure is unknown from a gap, and when no ticker came for the time of a stall, until the next one; "
+        "an announced funding holds until its time.",
         "",
         "| feature | formula | unit | source | inputs | warm-up | reference |",
         "|---|---|---|---|---|---|---|",

@@ -227,14 +227,15 @@ class FeatureEngine:
         if self.rule != BY_TIME:
             return int(np.count_nonzero(batch.kind == TRADE)) + 1
         ints = self._state["event_ints"]
-        start = int(ints[_layout.OPEN_MS])
+        started = ints[_layout.CLOCK] >= 0
+        start = int(ints[_layout.OPEN_MS]) if started else int(batch.time_ms[0])
         latest = int(batch.time_ms.max())
-        if ints[_layout.CLOCK] < 0 or latest - start > MAX_BARS * self.timeframe_ms:
-            # Tickers and liquidations move no clock.
+        if latest - start > MAX_BARS * self.timeframe_ms or not (started or (batch.kind[0] < TICKER and start > 0)):
+            # Tickers and liquidations move no clock, and neither does a time that is none.
             times_ms = batch.time_ms[(batch.kind < TICKER) & (batch.time_ms > 0)]
             latest = int(times_ms.max(initial=0))
-            if ints[_layout.CLOCK] < 0 and len(times_ms):
-                start = int(times_ms[0]) // self.timeframe_ms * self.timeframe_ms
+            start = start if started else int(times_ms[0]) if len(times_ms) else latest
+        start -= start % self.timeframe_ms
         room = max(0, (latest - start) // self.timeframe_ms)
         if room > MAX_BARS:
             raise DataError(

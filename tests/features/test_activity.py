@@ -82,6 +82,19 @@ def test_all_trades_of_the_last_millisecond_belong_to_the_bar() -> None:
     assert bars.open_ms.tolist() == [START_MS, *bars.close_ms.tolist()[:-1]]
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_is_read_as_it_is_written(rule: BarRule) -> None:
+    assert BarRule.parse(str(rule)) == rule
+
+
+@pytest.mark.parametrize(
+    "text", ["", "time", "time:0", "volume", "volume:", "volume:0", "volume:-3", "volume:1.5", "5m", "volume:²"]
+)
+def test_what_names_no_rule_is_refused(text: str) -> None:
+    with pytest.raises(DataError):
+        BarRule.parse(text)
+
+
 @pytest.mark.parametrize(("kind", "threshold"), [("tick", 5), ("volume", 0), ("time", 5), ("dollar", -1)])
 def test_impossible_rules_are_refused(kind: str, threshold: int) -> None:
     with pytest.raises(DataError):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -210,6 +211,22 @@ def test_a_kept_engine_goes_on(store: FeatureStore) -> None:
     assert not opened
     assert store.engine(days, "BTCUSDT", 10_000, 50, 60_000) is None
     assert store.engine([], "BTCUSDT", 10_000, 50, 60_000) is None
+
+
+def _write_days(root: Path) -> bytes:
+    bars = by_day(FeatureStore(root), pieces()[0])
+    return bars.values.tobytes() + bars.close_ms.tobytes()
+
+
+def test_processes_that_write_at_the_same_time_agree(store: FeatureStore) -> None:
+    days, _ = pieces()
+    by_day(FeatureStore(store.root / "apart"), days)  # compiled before the processes start
+    with ProcessPoolExecutor(3, multiprocessing.get_context("spawn")) as pool:
+        results = list(pool.map(_write_days, [store.root] * 6))
+    assert len(set(results)) == 1
+    bars = by_day(store, days)
+    assert bars.values.tobytes() + bars.close_ms.tobytes() == results[0]
+    assert not list(store.root.rglob("*.part"))
 
 
 def test_writers_at_the_same_time_agree(store: FeatureStore) -> None:
