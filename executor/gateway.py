@@ -94,7 +94,10 @@ class Gateway(ABC):
 
     @abstractmethod
     def on_funding(self, rate: Decimal, time_ms: int) -> None:
-        """See that funding of `rate` was due at `time_ms`; only a simulated venue needs it."""
+        """See that funding will be due at `time_ms`, at `rate` as it stands now; only a simulated venue needs it.
+
+        Told with every ticker; what is charged is the last rate that was told before the time comes.
+        """
 
     @abstractmethod
     def take(self) -> list[Event]:
@@ -179,9 +182,7 @@ class DryRunGateway(Gateway):
         self._mark = (bid + ask) // 2 if bid > 0 and ask > 0 else last if last > 0 else self._mark
 
     def on_funding(self, rate: Decimal, time_ms: int) -> None:
-        if self._account.position and self._mark > 0:
-            paid = self._account.pay_funding(rate, self._mark)
-            self._events.append(Funding(time_ms, f"funding-{time_ms}", paid))
+        self._broker.fund(float(rate), time_ms)
 
     def _tell(self, report: paper.Report) -> None:
         now, plan_id = report.time_ms, report.plan_id
@@ -198,6 +199,9 @@ class DryRunGateway(Gateway):
                 self._events.append(OrderCancelled(now, plan_id, report.filled, "cancelled"))
             case paper.Filled():
                 self._fill(report)
+            case paper.Funded():
+                paid = self._account.pay_funding(report.rate, report.mark)
+                self._events.append(Funding(now, f"funding-{plan_id}-{now}", paid))
             case _:
                 self._stops.pop(plan_id, None)
                 self._closes.pop(plan_id, None)

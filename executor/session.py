@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
 
 import numpy as np
 
@@ -98,7 +97,6 @@ class Session:
         self._unwritten: list[Turn] = []
         self._read_equity = self._read_position = True
         self._equity_s = 0.0
-        self._funding: tuple[Decimal, int] | None = None
         self._next_funding_ms = -1
         self._started = False
 
@@ -186,7 +184,6 @@ class Session:
         self.gateway.on_mark(quote.bid, quote.ask, self.view.last_price)
         self.clock.saw(quote.clock_ms, time.monotonic())
         now = self.clock.event_ms
-        self._charge_funding(now)
         self.pulse(at_once=len(bars) > 0)
         if len(bars):
             book_age = now - quote.book_ms if quote.book_ms >= 0 else -1
@@ -229,17 +226,9 @@ class Session:
 
     def _on_ticker(self, ticker: TickerRow) -> None:
         if ticker.next_funding_ms is not None and ticker.next_funding_ms > self._next_funding_ms:
-            if self._next_funding_ms > 0:
-                self._charge_funding(self._next_funding_ms)
             self._next_funding_ms = ticker.next_funding_ms
-        if ticker.funding_rate is not None:
-            self._funding = (ticker.funding_rate, self._next_funding_ms)
-
-    def _charge_funding(self, now: int) -> None:
-        if self._funding is not None and 0 < self._funding[1] <= now:
-            rate, due = self._funding
-            self._funding = None
-            self.gateway.on_funding(rate, due)
+        if ticker.funding_rate is not None and self._next_funding_ms > 0:
+            self.gateway.on_funding(ticker.funding_rate, self._next_funding_ms)
 
     def _watch_drift(self, bars: Bars) -> None:
         if self._drift is None:

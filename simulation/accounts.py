@@ -81,7 +81,7 @@ class Account:
         """Take in a fill that the paper broker reports."""
         self.fill(report.side, report.price, report.size, self.usdt(report.fee))
 
-    def pay_funding(self, rate: Decimal, mark: int) -> Decimal:
+    def pay_funding(self, rate: Decimal, mark: int | Decimal) -> Decimal:
         """Pay funding on the position: longs pay a positive rate, shorts receive it.
 
         Parameters

@@ -176,7 +176,8 @@ class PaperBroker:
     def fund(self, rate: float, time_ms: int) -> None:
         """Schedule a funding payment at the mid price, or correct the rate of the last one; longs pay a positive rate.
 
-        Call it with every ticker: what is charged is the last rate that was told before the time came.
+        Call it with every ticker: what is charged is the last rate that was told before the time came. One that comes
+        later changes nothing.
 
         Raises
         ------
@@ -190,8 +191,10 @@ class PaperBroker:
                 advice="Schedule payments in the order of their times",
                 code=10001,
             )
+        if time_ms <= self.clock_ms and time_ms not in times[-1:]:
+            return
         if times.size and times[-1] == time_ms:
-            rates[-1] = rate
+            rates[-1] = rate if time_ms > self.clock_ms else rates[-1]
             return
         self._world.state[lay.NEXT_FUNDING] = 0
         self._world = self._world._replace(

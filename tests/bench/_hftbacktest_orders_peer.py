@@ -21,6 +21,7 @@ _FILLED = 3
 
 @njit
 def run(backtest, when, what, side, limit, size, filled_ns):
+    backtest.elapse(1)  # before this the clock does not stand anywhere
     for i in range(len(when)):
         wait = when[i] - backtest.current_timestamp
         if wait > 0 and backtest.elapse(wait) != 0:
