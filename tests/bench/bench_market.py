@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import itertools
 import os
-import resource
+import re
+import sys
 import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +22,19 @@ import numpy as np
 import orjson
 from aiohttp import web
 
-from market import EventBatch, Instrument, Lake, PublicFeed, Recorder, SessionAssembler, import_archives
+from market import EventBatch, Instrument, Lake, PublicFeed, Recorder, SessionAssembler, compact, import_archives
+from market._archive_files import find_instrument
+from market.bulk import BulkAssembler
 from market.events import BOOK
-from market.instruments import read_instruments
+from market.feed import Frame
+from market.records import BookRun
 from tests.bench._harness import benchmark, best_of
 
 _RECORDED = Path(os.environ.get("PURPLESKY_RECORDED", Path(__file__).parents[3] / "shared" / "data"))
 _SYMBOL = "BTCUSDT"
 _BTC = Instrument(_SYMBOL, Decimal("0.1"), Decimal("0.001"), 1, 10**6, 10**5, Decimal(5), Decimal(100))
 _MESSAGES = 20_000
+_SIZE_MESSAGES = 120_000
 
 
 def made_frames(messages: int = _MESSAGES, levels: int = 8) -> list[bytes]:
@@ -57,8 +64,6 @@ def _frame(kind: str, u: int, bids: Sequence[tuple[int, int]], asks: Sequence[tu
 async def serve(frames: Sequence[bytes], work: Callable[[str], Any]) -> Any:
     """Send all frames to each client that subscribes, from a process of its own so that only the client is measured."""
     code = "import asyncio, sys\nfrom tests.bench.bench_market import flood\nasyncio.run(flood())\n"
-    import sys
-
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -76,8 +81,6 @@ async def serve(frames: Sequence[bytes], work: Callable[[str], Any]) -> Any:
 
 async def flood() -> None:
     """The server's process: frames from standard input, then the port on standard output."""
-    import sys
-
     frames = await asyncio.to_thread(sys.stdin.buffer.read1, 1 << 30)
     while not frames.endswith(b"\n\n"):
         frames += await asyncio.to_thread(sys.stdin.buffer.read1, 1 << 30)
@@ -205,40 +208,89 @@ def _archive_day() -> Path | None:
     return found[0] if found else None
 
 
-@benchmark("market.bytes_per_row")
-def bytes_per_row() -> dict[str, object]:
-    """The live frames as the recorder seals them, ids, both clocks and checkpoints included."""
-    live = sorted((_RECORDED / "live").glob("*.ndjson.gz"))
-    if not live:
-        return {"value": float("nan"), "unit": "bytes/level change", "peer": "no recorded markets here", "input": "-"}
-    frames = [line.split(b" ", 1)[1] for line in gzip.decompress(live[0].read_bytes()).splitlines()]
-    frames = [frame for frame in frames if frame.startswith(b'{"topic":"orderbook') and b"BTCUSDT" in frame[:60]]
-    rules = read_instruments(next((_RECORDED / "live").glob("*instruments-info.json")))
+@cache
+def _sizes() -> tuple[int, float, float, float, float] | None:
+    """Level changes of SX frames, and bytes of each: recorded, compacted, gzipped, as hftbacktest's npz."""
+    archive = _archive_day()
+    if archive is None:
+        return None
+    with zipfile.ZipFile(archive) as file, file.open(file.namelist()[0]) as lines:
+        frames = [line.rstrip() for line in itertools.islice(lines, _SIZE_MESSAGES)]
+    rules = find_instrument(_RECORDED, "SXBTCUSDT")
+    # Bybit's archives do not tell when a frame was received: some milliseconds later, to the nanosecond.
+    lag_ns = (np.random.default_rng(7).lognormal(2.0, 0.5, len(frames)) * 1e6).astype(np.int64).tolist()
+    sent = re.compile(rb'"ts":([0-9]+)')
     with tempfile.TemporaryDirectory() as folder:
         lake = Lake(Path(folder))
-        with lake.writer("BTCUSDT", rules["BTCUSDT"]) as writer:
-            assembler = SessionAssembler(rules, lake.next_ordinal("BTCUSDT"))
-            for n, frame in enumerate(frames):
-                writer.append(assembler.on_frame(frame, 1_786_000_000_000_000_000 + n * 20_000_000))
-        part = lake.manifests("BTCUSDT")[0]
-        events = EventBatch.concat(lake.events("BTCUSDT"))
-    rows = part.level_changes
+        with lake.writer(rules.symbol, rules) as writer:
+            bulk = BulkAssembler(SessionAssembler({rules.symbol: rules}, 0), lambda _: writer.room_ms)
+            received = [int(_match(sent, frame)) * 10**6 + lag for frame, lag in zip(frames, lag_ns)]
+            items = [Frame(frame, recv_ns) for frame, recv_ns in zip(frames, received)]
+            for start in range(0, len(items), 3_000):  # five minutes and a half
+                batch = items[start : start + 3_000]
+                for out in bulk.on_frames(batch):
+                    if isinstance(out, BookRun):
+                        writer.append_run(out)
+                    else:
+                        writer.append(out[1], batch[out[0]].data)
+                writer.seal()
+            # A day later another message: only days that are over are compacted.
+            later = re.sub(rb'"cts":[0-9]+', b'"cts":%d' % (received[-1] // 10**6 + 86_400_000), frames[-1])
+            another = SessionAssembler({rules.symbol: rules}, len(frames) + 1)
+            writer.append(another.on_frame(later, received[-1]))
+        parts = [part for part in lake.manifests(rules.symbol) if part.level_changes > 1_000]
+        rows = sum(part.level_changes for part in parts)
+        loose = sum(part.files["book"].bytes for part in parts)
+        date = parts[0].date
+        events = EventBatch.concat(lake.events(rules.symbol))
+        compact(lake, rules.symbol)
+        dense = sum(part.files["book"].bytes for part in lake.manifests(rules.symbol) if part.date == date)
+    npz = _npz_bytes(events[: int((events.kind == BOOK).sum())], rules)
+    return rows, loose / rows, dense / rows, len(gzip.compress(b"\n".join(frames), 6)) / rows, npz / rows
+
+
+def _match(pattern: re.Pattern[bytes], frame: bytes) -> bytes:
+    found = pattern.search(frame)
+    assert found is not None
+    return found[1]
+
+
+def _npz_bytes(events: EventBatch, rules: Instrument) -> int:
+    """Size of the same rows in hftbacktest's layout."""
     book = events.kind == BOOK
-    buffer = io.BytesIO()
     kinds = [("ev", "u8"), ("exch_ts", "i8"), ("local_ts", "i8"), ("px", "f8"), ("qty", "f8"), ("order_id", "u8")]
     table = np.zeros(int(book.sum()), [*kinds, ("ival", "i8"), ("fval", "f8")])
-    table["exch_ts"], table["local_ts"] = events.time_ms[book] * 1_000_000, events.recv_ns[book]
-    table["px"], table["qty"] = events.price[book] / 10, events.size[book] / 1000
+    table["ev"], table["exch_ts"] = events.side[book] + 1, events.time_ms[book] * 1_000_000
+    table["local_ts"] = events.recv_ns[book]
+    table["px"] = events.price[book] * float(rules.tick_size)
+    table["qty"] = events.size[book] * float(rules.qty_step)
+    buffer = io.BytesIO()
     np.savez_compressed(buffer, data=table)
-    print(f"  npz in hftbacktest's layout: {len(buffer.getvalue()) / rows:.2f} bytes/level change")
+    return len(buffer.getvalue())
+
+
+def _size_row(peer: str, column: int) -> dict[str, object]:
+    sizes = _sizes()
+    if sizes is None:
+        return {"value": float("nan"), "unit": "bytes/level change", "peer": "no recorded markets here", "input": "-"}
     return {
-        "value": part.files["book"].bytes / rows,
+        "value": sizes[2],
         "unit": "bytes/level change",
-        "peer": "the same frames gzipped",
-        "peer_value": len(gzip.compress(b"\n".join(frames), 6)) / rows,
+        "peer": peer,
+        "peer_value": sizes[column],
         "less_is_better": True,
-        "input": f"{rows:,} level changes of live BTCUSDT",
+        "input": f"{sizes[0]:,} level changes of an SX day, recorded ({sizes[1]:.2f}) and compacted; ids, both clocks",
     }
+
+
+@benchmark("market.bytes_per_row")
+def bytes_per_row() -> dict[str, object]:
+    return _size_row("the same frames gzipped", 3)
+
+
+@benchmark("market.bytes_per_row_npz")
+def bytes_per_row_npz() -> dict[str, object]:
+    return _size_row("hftbacktest's npz of the same rows", 4)
 
 
 @benchmark("market.import")
@@ -282,24 +334,48 @@ def read_day() -> dict[str, object]:
     return {"value": rows / seconds, "unit": "rows/s", "input": f"{rows:,} rows into NumPy, hashes checked"}
 
 
+_MEMORY = """
+import asyncio, sys, tempfile
+from pathlib import Path
+from market import Lake, Recorder
+from tests.bench.bench_market import _BTC, _SYMBOL
+
+sizes = []
+
+def resident():
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1])
+
+async def main():
+    with tempfile.TemporaryDirectory() as folder:
+        one = Recorder(Lake(Path(folder)), sys.argv[1], {_SYMBOL: _BTC}, [_SYMBOL], part_seconds=0.5,
+                       progress=lambda counts: sizes.append((counts.frames, resident())))
+        await one.run(until=lambda counts: counts.frames >= int(sys.argv[2]))
+
+asyncio.run(main())
+print(*[f"{frames}:{size}" for frames, size in sizes])
+"""
+
+
 @benchmark("market.memory")
 def memory() -> dict[str, object]:
-    """Growth of the process's largest size while an hour's worth of messages is recorded after a first tenth."""
-    frames = made_frames(60_000)
-    peaks: list[int] = []
-    with tempfile.TemporaryDirectory() as folder:
-        lake = Lake(Path(folder))
-        with lake.writer(_SYMBOL, _BTC) as writer:
-            assembler = SessionAssembler({_SYMBOL: _BTC}, lake.next_ordinal(_SYMBOL))
-            for n, frame in enumerate(frames):
-                writer.append(assembler.on_frame(frame, n), frame)
-                if n % 250 == 0:
-                    writer.sync_now()
-                if n % 5_000 == 4_999:
-                    writer.seal()
-                    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    """Resident size of the recorder after a third of the messages and at the end."""
+    frames = made_frames(200_000)
+
+    async def child(url: str) -> list[tuple[int, int]]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _MEMORY, url, str(len(frames)), stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        pairs = [pair.split(":") for pair in out.decode().split()]
+        return [(int(count), int(size)) for count, size in pairs]
+
+    seen: list[tuple[int, int]] = asyncio.run(serve(frames, child))
+    third = next((size for count, size in seen if count >= len(frames) // 3), seen[0][1])
     return {
-        "value": (peaks[-1] - peaks[1]) / 1024,
+        "value": (seen[-1][1] - third) / 1024,
         "unit": "MB of growth",
-        "input": f"{len(frames):,} messages (an hour of a 60 ms stream), sealed every 5 minutes of it",
+        "input": f"{len(frames):,} messages (over an hour of a 20 ms stream), sealed twice a second; "
+        f"{third / 1024:.0f} MB after a third",
     }
