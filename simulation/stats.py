@@ -274,7 +274,7 @@ def _by_hour(hours: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[n
     count = np.bincount(hours[known], minlength=24).astype(float)
     total = np.bincount(hours[known], values[known], minlength=24)
     mean = np.divide(total, count, out=np.full(24, np.nan), where=count > 0)
-    return np.asarray(mean / values[known].mean()) if known.any() else mean
+    return _relative(mean, float(values[known].mean()) if known.any() else 0.0)
 
 
 def _hourly_trades(trades: NDArray[np.int64], hours: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -282,7 +282,12 @@ def _hourly_trades(trades: NDArray[np.int64], hours: NDArray[np.int64]) -> NDArr
     seconds = np.bincount(hours, minlength=24).astype(float)
     count = np.bincount(trades[:, 0] // 3_600_000 % 24, minlength=24).astype(float)
     rate = np.divide(count, seconds, out=np.full(24, np.nan), where=seconds > 0)
-    return np.asarray(rate / np.nanmean(rate))
+    return _relative(rate, len(trades) / max(len(hours), 1))
+
+
+def _relative(values: NDArray[np.float64], mean: float) -> NDArray[np.float64]:
+    """Values as multiples of a mean; NaN where that is 0."""
+    return values / mean if mean > 0 else np.full(len(values), np.nan)
 
 
 def _frozen(column: NDArray[Any]) -> NDArray[Any]:
