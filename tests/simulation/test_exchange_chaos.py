@@ -198,5 +198,5 @@ def test_every_button_in_a_replay(seed: int, lake: Lake) -> None:
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """Four minutes of one symbol."""
-    return record(tmp_path_factory.mktemp("replayed") / "lake", 4)
+    """Two minutes of one symbol."""
+    return record(tmp_path_factory.mktemp("replayed") / "lake", 2)
