@@ -50,7 +50,7 @@ def once(events: np.ndarray, plans: dict[str, np.ndarray], latency_ms: int) -> t
     asset = asset.roi_lb(float(prices.min())).roi_ub(float(prices.max()))
     backtest = ROIVectorMarketDepthBacktest([asset])
     count = len(plans["side"])
-    when = np.concatenate([plans["decide_ms"], plans["decide_ms"] + plans["tif_ms"]]) * _NS
+    when = np.concatenate([plans["send_ms"], plans["cancel_ms"]]) * _NS
     what = np.concatenate([2 * np.arange(count), 2 * np.arange(count) + 1])
     order = np.argsort(when, kind="stable")
     filled = np.full(count, -1, np.int64)
