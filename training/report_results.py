@@ -97,7 +97,7 @@ def trades_chart(findings: Findings) -> str:
     both = np.concatenate([before, after])
     if not len(both):
         return "<p>There was not one trade.</p>"
-    edges = np.histogram_bin_edges(both, bins=24)
+    edges = np.histogram_bin_edges(both, bins=12)
     layers = [layer("bars", edges, np.histogram(before, edges)[0] / max(1, len(before)), "path", "first path")]
     if len(after):
         heights = np.histogram(after, edges)[0] / len(after)
