@@ -17,6 +17,7 @@ from simulation.exchange.orders import Order, Refusal, Stops
 from simulation.exchange.positions import Position
 from simulation.exchange.stops import StopKeeper
 from simulation.exchange.venue import Venue
+from simulation.synthetic import SyntheticMarket
 
 #: Orders that requests have made, unlike those of the exchange itself.
 _OF_USERS = ("CreateByUser", "CreateByStopOrder")
@@ -78,14 +79,19 @@ class MisbehavingDesk(Desk):
             super().cancel(order, cancel_type, reason=reason)
 
     def _sweep(self, order: Order, size: int) -> None:
-        """Let somebody trade through the queue until so much of an order has traded."""
-        goal = order.filled + size
-        while order.open and order.filled < goal:
+        """Let somebody trade through the queue until so much of an order has traded.
+
+        Nobody can trade through a recorded queue: there the order is filled at its price.
+        """
+        goal, market = order.filled + size, order.listing.market
+        while isinstance(market, SyntheticMarket) and order.open and order.filled < goal:
             chunk = goal - order.filled
-            left = order.listing.market.take(1 - order.side, order.price, chunk, 0)
+            left = market.take(1 - order.side, order.price, chunk, 0)
             self.settle(order.listing)
             if left == chunk:
-                return
+                break
+        if order.open and order.filled < goal:
+            self.impose(order, order.price, goal - order.filled, maker=True)
 
 
 class MisbehavingStops(StopKeeper):

@@ -18,6 +18,8 @@ from simulation.exchange.venue import Audience
 _FRAME_KINDS = (
     "drop", "duplicate", "reorder", "stall", "latency", "cut", "half-open", "malform", "unknown-field", "wrong",
 )  # fmt: skip
+#: Operations of the streams whose answers can be late.
+_ANSWERED = ("auth", "subscribe", "unsubscribe", "ping", "pong")
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -81,6 +83,12 @@ class Line:
                 self._send(frames)
         if self._queue:
             loop.call_at(self._queue[0][0], self._release)
+
+    def reply(self, operation: str, frame: bytes) -> None:
+        """Send an answer, late if a latency says so; the trade socket's requests have had theirs already."""
+        named = (operation,)
+        late = [a for a in self._faults.active if a.fault.kind == "latency" and operation in _ANSWERED]
+        self.write(frame, sum(active.delay() for active in late if active.strikes(named)))
 
     def pass_on(self, topic: str, symbol: str, frame: bytes) -> None:
         """Send a topic's frame through whatever faults it meets."""

@@ -21,7 +21,8 @@ without a measure lasts until it is removed.
 
 Requests are ``/v5/order/create`` and the like; an order that comes by the trade socket answers to that name and to
 ``order.create``. Reads have short names as well: ``balance``, ``position``, ``open-orders``, ``executions``. Topics are
-those of the frames, ``orderbook.200.BTCUSDT`` or ``execution``. Incidents happen at once, and once.
+those of the frames, ``orderbook.200.BTCUSDT`` or ``execution``; answers of the streams can be late by their operation,
+``subscribe`` or ``auth``. Incidents happen at once, and once.
 """
 
 from __future__ import annotations

@@ -87,8 +87,10 @@ class Connection:
         self._heard = asyncio.get_running_loop().time()
         frame = text_frame(msgspec.json.encode(message))
         topic = message.get("topic")
-        if topic is None or self.line.straight:
+        if self.line.straight:
             self.write(frame)
+        elif topic is None:
+            self.line.reply(str(message.get("op", "")), frame)
         else:
             self.line.pass_on(topic, topic.rpartition(".")[2], frame)
 

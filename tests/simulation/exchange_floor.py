@@ -71,7 +71,7 @@ async def floor(**options: Any) -> AsyncIterator[Floor]:
             client.client.close()
 
 
-async def eventually(check: Callable[[], bool], seconds: float = 20.0) -> None:
+async def eventually(check: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for something that another task brings about."""
     deadline = time.monotonic() + seconds
     while not check():
