@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ import pytest
 from simulation.exchange.misbehaviour import Fault
 
 from .exchange_floor import SYMBOL, Floor, eventually, floor
+from .replay_lake import record
 from .sockets import JSON, Client, auth
 
 TOPIC = f"orderbook.50.{SYMBOL}"
@@ -184,3 +186,21 @@ async def test_an_exchange_that_hangs_up_on_frozen_clients_still_ends() -> None:
         started = time.monotonic()
     assert time.monotonic() - started < 8
     await asyncio.wait_for(session.close(), 5)
+
+
+async def test_a_replay_misbehaves_as_well(tmp_path: Path) -> None:
+    lake = record(tmp_path / "lake", 3)
+    async with floor(replay=lake.root) as place, Client(place.exchange.public_url) as client:
+        place.run(20)  # nothing is known before the recording begins
+        await client.ask({"op": "subscribe", "args": [TOPIC]})
+        async with place.exchange.misbehave(restart={"count": 1, "after": 2}):
+            got = await frames(place, client, 20)
+        starts = [k for k, message in enumerate(got) if message["type"] == "snapshot"]
+        assert ids(got)[starts[-1] :] == list(range(1, len(got) - starts[-1] + 1))
+        order_id = await place.order("Buy", "0.4", place.price(0, 30))
+        async with place.exchange.misbehave(fill_on_cancel={"share": 0.5}):
+            await place.call("cancel_order", symbol=SYMBOL, orderId=order_id)
+        row = await place.show(order_id)
+        assert (row["orderStatus"], row["cumExecQty"]) == ("Cancelled", "0.200")
+        place.exchange.faults.add(Fault("adl"))
+        assert (await place.position())["size"] == "0.100"
