@@ -162,12 +162,8 @@ class Gate(Section):
     """What a council must show before the executor trades it live."""
 
     min_dsr: float = Field(0.95, gt=0, lt=1, description="deflated Sharpe ratio, a probability")
-    max_pbo: float = Field(0.5, gt=0, lt=1, description="probability of backtest overfitting")
     max_loss_probability: float = Field(
-        0.05,
-        ge=0,
-        lt=1,
-        description="or, where all configurations earn: how often the best of one half lost on the other",
+        0.2, ge=0, lt=1, description="how often what was best on one half of the data may have lost on the other"
     )
     min_holdout_trades: int = Field(10, ge=0)
     min_holdout_return: float = Field(0.0, description="net return of the council on the hold-out must exceed this")
@@ -218,6 +214,8 @@ class Executor(Section):
         0, ge=0, le=20, description="how often a post-only entry that would have taken is sent again; backtests do not"
     )
     request_timeout_s: float = Field(5.0, gt=0, le=60, description="how long a signed request may take")
+    notify_pause_s: float = Field(5.0, ge=0, description="least pause between two notifications; what comes is joined")
+    page_port: int = Field(8091, ge=0, le=65_535, description="status page, /metrics and /health on loopback; 0: none")
 
 
 class Risk(Section):
@@ -239,6 +237,7 @@ class Secrets(Section):
     bybit_api_key: SecretStr | None = None
     bybit_api_secret: SecretStr | None = None
     discord_webhook_url: SecretStr | None = None
+    notify_urls: SecretStr | None = None
 
 
 class Settings(BaseSettings):

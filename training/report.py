@@ -121,7 +121,11 @@ def _figures(findings: Findings) -> str:
     interval = f"{percent(figures['holdout_return_low'])} to {percent(figures['holdout_return_high'])} (90 %)"
     tiles = (
         ("Deflated Sharpe", share(figures["dsr"]), f"wanted: {share(gate.min_dsr)} or more"),
-        ("Overfitting (PBO)", share(figures["pbo"]), f"allowed: {share(gate.max_pbo)}, more if hardly any lost"),
+        (
+            "Overfitting",
+            share(figures["loss_probability"]),
+            f"lost on the other half; allowed: {share(gate.max_loss_probability)}. PBO {share(figures['pbo'])}",
+        ),
         ("Hold-out, net", percent(figures["holdout_return"]), interval),
         ("Hold-out trades", f"{figures['holdout_trades']:.0f}", f"{share(figures['holdout_win_rate'])} won"),
         (

@@ -80,14 +80,14 @@ def test_a_strong_council_passes_and_says_why() -> None:
     assert verdict.passed
     assert _unmet(verdict) == set()
     assert [reason.name for reason in verdict.reasons] == [
-        "dsr", "pbo", "paths", "random", "leaks", "holdout_reads", "holdout_trades", "holdout_return",
+        "dsr", "overfitting", "paths", "random", "leaks", "holdout_reads", "holdout_trades", "holdout_return",
     ]  # fmt: skip
     assert verdict.figures["tried"] == 9
 
 
 def test_every_condition_can_fail_alone() -> None:
     returns = Evidence().returns
-    assert _unmet(Evidence(returns=returns - returns.mean(axis=0)).verdict()) == {"pbo"}
+    assert _unmet(Evidence(returns=returns - returns.mean(axis=0)).verdict()) == {"overfitting"}
     assert _unmet(Evidence(rules=Gate(min_dsr=1 - 1e-16)).verdict()) == {"dsr"}
     assert _unmet(Evidence(rules=Gate(min_holdout_trades=21)).verdict()) == {"holdout_trades"}
     assert _unmet(Evidence(holdout=_holdout(_track(-0.002, 20, 300))).verdict()) == {"holdout_return"}
@@ -117,7 +117,7 @@ def test_what_is_unknown_meets_nothing() -> None:
 
 def test_one_trial_has_no_selection_to_judge() -> None:
     verdict = Evidence(returns=Evidence().returns[:, :1]).verdict()
-    assert {"dsr", "pbo"} <= _unmet(verdict)
+    assert {"dsr", "overfitting"} <= _unmet(verdict)
 
 
 def test_the_verdict_is_plain_json() -> None:
@@ -153,3 +153,14 @@ def test_what_an_earlier_study_tried_counts_too() -> None:
     assert heir.figures["tried"] == own.figures["tried"] + 500
     assert heir.figures["dsr_hurdle"] > own.figures["dsr_hurdle"]
     assert heir.dsr < own.dsr
+
+
+def test_a_low_pbo_excuses_no_loss_and_a_high_one_accuses_no_gain() -> None:
+    """What calibration found: losers keep their order (a low PBO), and where all earn it is chance who leads."""
+    noise = np.random.default_rng(8).normal(0.0, 0.002, (1_000, 9))
+    losers = Evidence(returns=noise - 0.003 * np.arange(1, 10)).verdict()
+    assert losers.pbo < 0.05
+    assert "overfitting" in _unmet(losers)
+    earners = Evidence(returns=noise + 0.001).verdict()
+    assert earners.pbo > 0.3
+    assert "overfitting" not in _unmet(earners)
