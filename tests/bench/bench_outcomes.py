@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,7 @@ def every_minute(events: EventBatch) -> Plans:
     reach = np.maximum(last // 500, 4 * tick)
     return Plans(
         decide_ms=decide,
-        side=side,
+        side=side.astype(np.int8),
         limit=limit,
         stop=limit - side * reach,
         target=limit + side * reach,
@@ -114,13 +115,13 @@ def _hftbacktest(
         return None, None, f"hftbacktest: not installed (set {PEERS})"
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        columns = {column: getattr(events, column) for column in EventBatch.__slots__}
+        columns: dict[str, Any] = {column: getattr(events, column) for column in EventBatch.__slots__}
         np.savez(folder / "events.npz", **columns)
-        asked = {name: getattr(plans, name) for name in ("side", "limit", "size")}
-        sent = {"send_ms": arrive_ms - _MODEL.latency_ms, "cancel_ms": cancel_ms - _MODEL.latency_ms}
-        np.savez(folder / "plans.npz", latency_ms=np.array(_MODEL.latency_ms), **asked, **sent)
+        asked: dict[str, Any] = {name: getattr(plans, name) for name in ("side", "limit", "size")}
+        asked |= {"send_ms": arrive_ms - _MODEL.latency_ms, "cancel_ms": cancel_ms - _MODEL.latency_ms}
+        np.savez(folder / "plans.npz", latency_ms=np.array(_MODEL.latency_ms), **asked)
         script = Path(__file__).with_name("_hftbacktest_orders_peer.py")
-        command = [python, script, folder / "events.npz", folder / "plans.npz", folder / "out.npz"]
+        command: list[str | Path] = [python, script, folder / "events.npz", folder / "plans.npz", folder / "out.npz"]
         said = subprocess.run(command, capture_output=True, text=True, check=False)
         if said.returncode:
             return None, None, f"hftbacktest: failed ({said.stderr.strip().splitlines()[-1]})"

@@ -6,8 +6,12 @@ import json
 import threading
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from commands.learning import ledger as ledger_command
+from commands.learning import rollback as rollback_command
 from council import Council, Registry, save_bundle
 from council.ledger import ELSEWHERE, How, Ledger
 from market.errors import RegistryError
@@ -121,7 +125,20 @@ def test_promotions_here_and_in_the_ui_are_written_and_rolled_back(sqlite_uri: s
         registry.rollback(name)
     tags = registry._connection.client.get_registered_model(name).tags
     assert tags["ledger.000003"].startswith("version 3 over version 2 by ")
+    said = command(ledger_command, sqlite_uri, tmp_path, "--symbol", "LEDGER")
+    assert "   3  20" in said
+    assert f"{name} version 3 over version 2, promote by " in said
+    assert f"{name} version 1 over version 2, rollback by " in said
+    registry.promote(name, 3)
+    assert f"{name} version 1 is in Production" in command(rollback_command, sqlite_uri, tmp_path, "--symbol", "LEDGER")
     assert json.loads(registry.ledger.path.read_text().splitlines()[-1])["how"] == "rollback"
+
+
+def command(what: click.Command, uri: str, folder: Path, *arguments: str) -> str:
+    environment = {"PURPLESKY_MLFLOW__URI": uri, "PURPLESKY_PATHS__MLRUNS": str(folder)}
+    result = CliRunner().invoke(what, arguments, env=environment, catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
 
 
 def council_of_test() -> Council:
