@@ -66,7 +66,7 @@ def _load(bits):  # type: ignore[no-untyped-def]
     return load
 
 
-_byte, _word = _load(8), _load(64)
+_byte, _word = _load(8), _load(64)  # type: ignore[no-untyped-call]
 
 
 @intrinsic
