@@ -186,7 +186,7 @@ def test_the_council_needs_its_quorum_and_trades_median_plans(desk: Desk) -> Non
     spoken = [margins(layout, one.predictions, one.share) for one in tried]
     for number, side in enumerate(council_sides(council, tried, layout)):
         both = np.stack([one[number] for one in spoken], axis=1)
-        agreed = ((both >= 0).any(axis=2)).all(axis=1)
+        agreed = np.all(np.any(both >= 0, axis=2), axis=1)
         assert not side[~agreed].any()
         assert not paths[number].taken[side == 0].any()
         # Both approve, so every plan is the median of the two.
