@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -28,15 +27,11 @@ from executor.actions import (
 from executor.events import (
     Event,
     Funding,
-    OpenOrder,
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
-    OrdersRead,
     OrderState,
     OrderUnknown,
-    PositionRead,
-    Protected,
     ProtectionRejected,
     VenueState,
 )
@@ -44,12 +39,14 @@ from executor.gateway import Gateway, OrderAction
 from executor.guard import POST_ONLY_REASON
 from executor.lanes import Lanes
 from executor.memory import OVERLAP_MS, remember
+from executor.pace import Pace
 from executor.private import Down, PrivateStream, Rows, Up
 from executor.purse import Purse
 from executor.requests import close_request, entry_request, stop_request, target_request
 from executor.survey import OrderAnswer, Survey, Surveyor
 from executor.venue import DUPLICATE, NOT_OPEN, VenueClient
-from executor.wire import Execution, OrderRow, PositionRow, Reader, fills
+from executor.wire import Execution, OrderRow, Reader, fills
+from executor.witness import Witness
 from market.errors import OrderRejected as Refused
 from market.errors import OutcomeUnknown
 from market.events import EventBatch
@@ -59,28 +56,6 @@ from market.instruments import Instrument
 _FAILURES = 3
 #: Rows of the stream that wait for the first survey.
 _MOST_WAITING = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often the venue is asked, seconds of the wall clock.
-
-    Attributes
-    ----------
-    check
-        While all is well: position, stop and orders are still what they should be.
-    poll
-        While the stream is down, or something does not add up.
-    confirm
-        While a fill waits for its stop to be seen on the venue.
-    log
-        How long a jump of the balance may wait for its entry in the transaction log.
-    """
-
-    check: float = 10.0
-    poll: float = 1.0
-    confirm: float = 0.25
-    log: float = 20.0
 
 
 class LiveGateway(Gateway):
@@ -101,7 +76,7 @@ class LiveGateway(Gateway):
     saved
         :meth:`dump` of an earlier session.
     pace
-        How often to ask.
+        How often to ask; ``None`` as :class:`~executor.pace.Pace` has it.
     monotonic
         Wall clock, seconds.
 
@@ -120,29 +95,27 @@ class LiveGateway(Gateway):
         lanes: Lanes,
         clock: Callable[[], int],
         saved: bytes | None = None,
-        pace: Pace = Pace(),
+        pace: Pace | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._venue, self._stream, self._rules, self._lanes = venue, stream, instrument, lanes
-        self._clock, self._pace, self._monotonic = clock, pace, monotonic
+        self._clock, self._pace, self._monotonic = clock, pace or Pace(), monotonic
         self._reader = Reader(instrument)
         self._surveyor = Surveyor(venue, self._reader, instrument.symbol)
         self.memory = remember(saved)
         self._events: list[Event] = []
         self._waiting: list[Rows] = []
-        self._hedge: bool | None = None
+        self._witness = Witness()
         self._up = False
         self._ready = False
         self._started = False
         self._surveying = False
         self._epoch = 0
         self._next_s = 0.0
-        self._purse = Purse(self._surveyor, lanes, self.memory, self._tell, pace.log, monotonic)
+        self._purse = Purse(self._surveyor, lanes, self.memory, self._tell, self._pace.log, monotonic)
         self._asked = self._confirm = False
         self._failures = 0
         self._told_s = -1e9
-        self._told: tuple[object, ...] | None = None
-        self._told_stop: tuple[int, int] | None = None
         self._fills: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -296,7 +269,9 @@ class LiveGateway(Gateway):
         if survey.executions is not None:
             self._forget(at_ms)
         complete = None not in (survey.positions, survey.orders, survey.executions)
-        self._compare(survey, asked=asked, confirm=confirm)
+        self._events += self._witness.compare(survey, self._now(), self.memory.index, asked=asked, confirm=confirm)
+        if asked:
+            self._told_s = self._monotonic()
         if not complete:
             self._confirm = self._confirm or confirm
             self._failures += 1
@@ -319,38 +294,6 @@ class LiveGateway(Gateway):
         memory.seen = {id_: time_ms for id_, time_ms in memory.seen.items() if time_ms >= oldest}
         if len(self._fills) > 100:
             self._fills = dict(list(self._fills.items())[-50:])
-
-    def _compare(self, survey: Survey, *, asked: bool, confirm: bool) -> None:
-        """Tell orders, position and stop where they are asked for or have changed."""
-        now = self._now()
-        if survey.positions is not None:
-            self._hedge = any(row.index for row in survey.positions)
-        orders = _open_orders(survey.orders)
-        position = None if survey.positions is None else sum(row.steps for row in survey.positions)
-        found = (orders, position)
-        if asked or (found != self._told and None not in found):
-            self._told, self._told_s = found, self._monotonic()
-            self._tell(OrdersRead(now, orders))
-            self._tell(PositionRead(now, position))
-        if survey.positions is None or survey.orders is None:
-            return
-        stop = self._resident(survey.positions, survey.orders)
-        if stop is not None and (confirm or asked or stop != self._told_stop):
-            self._tell(Protected(now, *stop))
-        self._told_stop = stop
-
-    def _resident(self, positions: tuple[PositionRow, ...], orders: tuple[OrderRow, ...]) -> tuple[int, int] | None:
-        """The stop that position and orders agree on: ticks and steps; ``None`` without a position."""
-        held = [row for row in positions if row.steps]
-        ours = [row for row in held if row.index == self.memory.index] or held
-        if not ours:
-            return None
-        [row] = ours[:1]
-        kinds = ("StopLoss", "PartialStopLoss")
-        stops = [order for order in orders if order.stop_kind in kinds and order.index == row.index]
-        if row.stop <= 0:
-            return (row.stop, 0)
-        return (row.stop, abs(row.steps)) if any(order.trigger == row.stop for order in stops) else (0, 0)
 
     # --- what is asked for --------------------------------------------------------------------------------------------
 
@@ -382,7 +325,7 @@ class LiveGateway(Gateway):
 
     def _index(self, side: int) -> int:
         """Position index of the position of a side."""
-        return 0 if not self._hedge else 1 if side > 0 else 2
+        return 0 if not self._witness.hedge else 1 if side > 0 else 2
 
     def _order_out(
         self, lane: str, link: str, method: str, request: dict[str, Any] | None, *, index: int | None = None
@@ -448,9 +391,3 @@ class LiveGateway(Gateway):
             self._tell(ProtectionRejected(self._now(), *outcome))
         self._confirm = True
         self._soon(0.0)
-
-
-def _open_orders(orders: tuple[OrderRow, ...] | None) -> tuple[OpenOrder, ...] | None:
-    if orders is None:
-        return None
-    return tuple(OpenOrder(order.link_id, order.protective) for order in orders if order.status == "resting")

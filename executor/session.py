@@ -7,6 +7,7 @@ it carried out.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -41,8 +42,14 @@ from market.events import EventBatch
 
 #: Says a line to a person.
 Echo = Callable[[str], None]
+#: Hears level, code and text of whatever is said.
+Hear = Callable[[str, str, str], None]
 #: Says why a council may not trade; empty if it may.
 Admission = Callable[[CouncilRef], str]
+
+
+def hear_nothing(level: str, code: str, text: str) -> None:
+    """Nobody listens."""
 
 
 def admit_all(_: CouncilRef) -> str:
@@ -55,6 +62,18 @@ _FAR_MS = 1 << 62
 _EQUITY_S = 1.0
 #: The venue's clock may be this far behind the journal's, at a restart.
 _BACKWARDS_MS = 60_000
+#: Decisions that are kept for whoever looks.
+_DECISIONS = 40
+#: What those actions are called that are no alerts and worth a line.
+_CODES: dict[type, str] = {
+    Decided: "decided",
+    PlaceEntry: "entry",
+    SetProtection: "protection",
+    PlaceTarget: "target",
+    ClosePosition: "close",
+    TradeClosed: "trade",
+    SwapCouncil: "swap",
+}
 _COMMANDS: dict[str, Callable[[int], Event]] = {"halt": Halt, "resume": Resume, "flatten": Flatten}
 
 
@@ -71,6 +90,13 @@ class Session:
         Watches the features, if the council's bundle tells what they looked like in training.
     admit
         Whether a council may take over.
+
+    Attributes
+    ----------
+    hear
+        Hears everything that is said, beside `echo`.
+    decisions
+        The last ones.
     """
 
     def __init__(
@@ -86,7 +112,8 @@ class Session:
         admit: Admission = admit_all,
     ) -> None:
         self.core, self.journal, self.gateway, self.view, self.clock = core, journal, gateway, view, clock
-        self.last_decision: Decided | None = None
+        self.hear: Hear = hear_nothing
+        self.decisions: deque[Decided] = deque(maxlen=_DECISIONS)
         self.last_alert: Alert | None = None
         self.problems = 0
         self._echo = echo
@@ -287,7 +314,7 @@ class Session:
             case SwapCouncil():
                 self._drift = self._make_drift(action.content_hash)
             case Decided():
-                self.last_decision = action
+                self.decisions.append(action)
             case Alert():
                 self.last_alert = action
             case TradeClosed():
@@ -295,10 +322,18 @@ class Session:
         line = describe(action, self.core)
         if line:
             self._echo(line)
+            level, code = (action.level, action.code) if isinstance(action, Alert) else ("info", _CODES[type(action)])
+            self.hear(level, code, action.text if isinstance(action, Alert) else line.strip())
 
     def tell(self, level: str, code: str, text: str) -> None:
         """Say something that did not come from the core."""
         self._echo(f"{level}: {text}" if level != "info" else f"{code}: {text}")
+        self.hear(level, code, text)
+
+    @property
+    def last_decision(self) -> Decided | None:
+        """The decision of the last bar."""
+        return self.decisions[-1] if self.decisions else None
 
 
 def _bar(bars: Bars, row: int, now: int, book_age: int, lag_ms: int) -> BarClosed:

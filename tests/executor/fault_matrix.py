@@ -51,7 +51,7 @@ def _held(made: Rig, kind: str, **fields: Any) -> None:
     """An incident that needs a position."""
     held = [index for index, steps in made.places() if steps]
     if held:
-        made.fault(kind, position=held[0], **fields)
+        made.fault(kind, **({} if kind == "funding" else {"position": held[0]}), **fields)
 
 
 def _hand(made: Rig, side: str) -> None:
@@ -143,12 +143,12 @@ def _protected(made: Rig) -> None:
 
 def _cancelling(made: Rig) -> None:
     _resting(made)
-    made.session.drive([Flatten(made.now_ms)])
+    made.drive(Flatten(made.now_ms))
 
 
 def _closing(made: Rig) -> None:
     _protected(made)
-    made.session.drive([Flatten(made.now_ms)])
+    made.drive(Flatten(made.now_ms))
 
 
 STATES: dict[str, Callable[[Rig], None]] = {
@@ -213,7 +213,7 @@ def _end(made: Rig, *, bystander: bool = False) -> list[str]:
     made.signal = QUIET
     made.run(4)
     if made.trade is not None:
-        made.session.drive([Flatten(made.now_ms)])
+        made.drive(Flatten(made.now_ms))
     made.run(40, lambda: made.trade is None)
     made.run(2)
     problems = made.verdict(bystander=bystander)

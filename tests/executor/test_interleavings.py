@@ -62,11 +62,11 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule()
     def flatten(self) -> None:
-        self.rig.session.drive([Flatten(self.rig.now_ms)])
+        self.rig.drive(Flatten(self.rig.now_ms))
 
     @rule()
     def resume(self) -> None:
-        self.rig.session.drive([Resume(self.rig.now_ms)])
+        self.rig.drive(Resume(self.rig.now_ms))
 
     @invariant()
     def nothing_is_wrong(self) -> None:
@@ -81,7 +81,7 @@ class Interleavings(RuleBasedStateMachine):
         made.signal = QUIET
         made.run(6)
         if made.trade is not None:
-            made.session.drive([Flatten(made.now_ms)])
+            made.drive(Flatten(made.now_ms))
         made.run(40, lambda: made.trade is None)
         made.run(2)
         try:
@@ -94,7 +94,7 @@ class Interleavings(RuleBasedStateMachine):
 
 TestInterleavings = Interleavings.TestCase
 TestInterleavings.settings = settings(
-    max_examples=8,
+    max_examples=5,
     stateful_step_count=12,
     deadline=None,
     derandomize=True,

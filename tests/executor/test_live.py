@@ -364,7 +364,7 @@ def test_a_cancel_that_races_a_fill_gives_a_protected_position(made: Rig) -> Non
     made.fault("fill-on-cancel", share=0.5)
     made.signal = QUIET
     assert made.trade is not None
-    made.session.drive([Halt(made.now_ms)])
+    made.drive(Halt(made.now_ms))
     made.core.state.flatten = None
     made.run(45, lambda: made.trade is not None and made.trade.open > 0 and not made.trade.entry_live)
     assert made.trade is not None
