@@ -48,7 +48,16 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     own = configuration.override(
         Settings(),
         paths={"data": folder / "data"},
-        training={"timeframe": "1m", "trials": 9, "members": 2, "seed": 5, "workers": 1, "space": {"rounds": [10, 15]}},
+        training={
+            "timeframe": "1m",
+            "trials": 10,
+            "members": 2,
+            "seed": 5,
+            "workers": 1,
+            "prune": False,
+            "min_path_trades": 3,
+            "space": {"rounds": [10, 15]},
+        },
     )
     return make_market(3, 1.0, 420).train(own, folder / "out")
 
