@@ -95,6 +95,8 @@ def _walk(ints, floats, book, far, side, levels, origin):  # type: ignore[no-unt
                 else:
                     base = (best & ~63) + (ahead << 6)
                     left = book[block + BITS + word]
+                    if left == 0:
+                        book[block + TOPS + at] &= ~(1 << (word & 63))
         if left != 0:
             key = base + trailing_zeros(left)
             left &= left - 1
