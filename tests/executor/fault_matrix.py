@@ -212,9 +212,10 @@ def _end(made: Rig, *, bystander: bool = False) -> list[str]:
     """End the plan in order and judge."""
     made.signal = QUIET
     made.run(4)
-    if made.trade is not None:
-        made.drive(Flatten(made.now_ms))
-    made.run(40, lambda: made.trade is None)
+    for _ in range(2):  # the first one may be what the process dies of, before it is written down
+        if made.trade is not None:
+            made.drive(Flatten(made.now_ms))
+        made.run(40, lambda: made.trade is None)
     made.run(2)
     problems = made.verdict(bystander=bystander)
     if made.trade is not None and not bystander:
