@@ -239,13 +239,20 @@ class Journal:
         except OSError as error:
             raise JournalError(f"{path} cannot be written ({error.strerror})", advice="Free disk space") from error
 
-    def take_commands(self) -> list[str]:
-        """Commands that a person left and that were not yet taken, in order; they are taken now."""
+    def commands(self) -> list[tuple[int, str]]:
+        """Commands that a person left and that were not yet taken, in order: number and name."""
         rows = self._db.execute("SELECT id, name FROM commands WHERE taken_ns IS NULL ORDER BY id").fetchall()
-        if rows:
-            with self._writing():
-                self._db.execute("UPDATE commands SET taken_ns = ? WHERE id <= ?", [time.time_ns(), rows[-1][0]])
-        return [name for _, name in rows]
+        return [(int(number), str(name)) for number, name in rows]
+
+    def took_commands(self, last: int) -> None:
+        """Commands up to number `last` were carried out.
+
+        Said after the turn that they caused was written: a process that dies in between hears them again.
+        """
+        with self._writing():
+            self._db.execute(
+                "UPDATE commands SET taken_ns = ? WHERE id <= ? AND taken_ns IS NULL", [time.time_ns(), last]
+            )
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
         """Rows of a reading statement."""

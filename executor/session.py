@@ -119,6 +119,7 @@ class Session:
         self._echo = echo
         self._make_drift, self._admit = drift, admit
         self._refused: CouncilRef | None = None
+        self._commanded = -1
         self._drift = drift(core.state.council.content_hash) if core.state.council else None
         self._clocked_ms = -1
         self._unwritten: list[Turn] = []
@@ -160,8 +161,13 @@ class Session:
         events: list[Event] = list(self.gateway.take())
         now = self.clock.now_ms(monotonic_s)
         at = max(now, self.core.state.now_ms)
-        events += [_COMMANDS[name](at) for name in self.journal.take_commands()]
+        commands = [(number, name) for number, name in self.journal.commands() if number > self._commanded]
+        events += [_COMMANDS[name](at) for _, name in commands]
         self.drive(events)
+        if commands:
+            self._commanded = commands[-1][0]
+            if not self._unwritten:
+                self.journal.took_commands(self._commanded)
         self._remind(now)
         if now > self.clock.event_ms:
             self._ask(now)

@@ -187,8 +187,10 @@ def test_commands_wait_for_the_executor(tmp_path: Path) -> None:
     post_command(tmp_path, "halt")
     post_command(tmp_path, "resume")
     journal = Journal(tmp_path)
-    assert journal.take_commands() == ["halt", "resume"]
-    assert journal.take_commands() == []
+    assert [name for _, name in journal.commands()] == ["halt", "resume"]
+    assert [name for _, name in journal.commands()] == ["halt", "resume"], "heard again until they were carried out"
+    journal.took_commands(journal.commands()[-1][0])
+    assert journal.commands() == []
     journal.close()
 
 
