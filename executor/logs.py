@@ -118,4 +118,7 @@ class Log:
 
     def close(self) -> None:
         """Close the file."""
-        self._handler.close()
+        try:
+            self._handler.close()
+        except OSError:  # what was not written before is not written now either
+            self._handler.failures += 1
