@@ -18,7 +18,6 @@ from executor.actions import (
     SetProtection,
     TradeClosed,
 )
-from executor.guard import POST_ONLY_REASON
 from executor.events import (
     Clock,
     Filled,
@@ -34,6 +33,7 @@ from executor.events import (
     Protected,
     Stopping,
 )
+from executor.guard import POST_ONLY_REASON
 from executor.state import CoreState
 from tests.executor.conftest import CONFIG, MINUTE, Bench
 
