@@ -12,9 +12,10 @@ from pathlib import Path
 
 from executor.account import account_lock, require_account, venue_client
 from executor.build import Parts, build, choose_feed, gate_guard
+from executor.front import Front
 from executor.lock import Lock
 from executor.session import Echo, Session, admit_all
-from executor.status import folder_of, write_status
+from executor.status import folder_of
 from market.assembler import Assembled
 from market.feed import Disconnected, Frame, PublicFeed, liquidation_topics, topics_for
 from market.signals import on_signal
@@ -163,18 +164,25 @@ def run_executor(
             locks.enter_context(Lock(account_lock(settings, symbol)))
         locks.enter_context(Lock(folder / "lock"))
         parts = build(settings, choice, folder, say, admit)
-        daemon = _Daemon(settings, parts, limits, folder)
+        try:
+            front = Front(settings, parts, folder, say)
+        except BaseException:
+            parts.journal.close()
+            raise
+        daemon = _Daemon(settings, parts, limits, front)
+        error: BaseException | None = None
         try:
             asyncio.run(daemon.run())
+        except BaseException as caught:
+            error = caught
+            raise
         finally:
             daemon.finish()
+            front.end(daemon.last_words(), error)
     result = daemon.summary()
     if summary is not None:
         summary.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
-    say(
-        f"{result.mode} session {result.session}: {result.decisions} decisions, {result.orders} orders, "
-        f"{result.fills} fills, {result.closed} closed, net {result.net_pnl:+.4f} USDT"
-    )
+    say(daemon.last_words())
     return result
 
 
@@ -202,8 +210,8 @@ def safe_echo(echo: Echo) -> Echo:
 class _Daemon:
     """The loop around a session."""
 
-    def __init__(self, settings: Settings, parts: Parts, limits: Limits, folder: Path) -> None:
-        self._settings, self._parts, self._limits, self._folder = settings, parts, limits, folder
+    def __init__(self, settings: Settings, parts: Parts, limits: Limits, front: Front) -> None:
+        self._settings, self._parts, self._limits, self._front = settings, parts, limits, front
         self._session: Session = parts.session
         self._started = time.monotonic()
         self._ticked = self._written = 0.0
@@ -213,6 +221,7 @@ class _Daemon:
     async def run(self) -> None:
         """Until a limit is reached, a signal comes, or the lake ends."""
         with on_signal(self._ask_to_stop):
+            await self._front.open()
             watch = asyncio.create_task(
                 self._parts.watch.run(
                     self._settings.executor.registry_poll_s, self._session.council, self._session.tell
@@ -227,6 +236,7 @@ class _Daemon:
                     task.cancel()
                 await asyncio.gather(watch, venue, return_exceptions=True)
                 self._session.gateway.close()
+                await self._front.close()
             if _failed(venue):
                 venue.result()
 
@@ -235,7 +245,7 @@ class _Daemon:
         journal, session = self._parts.journal, self._session
         if session.flush():
             journal.end(session.core.state.dump())
-        write_status(self._folder, session, mode=self._parts.mode, running=False, number=self._parts.number)
+        self._front.write(running=False)
         journal.close()
 
     def summary(self) -> ExecutorSummary:
@@ -257,6 +267,14 @@ class _Daemon:
             killed=state.risk.killed,
             council_version=state.council.version if state.council else None,
             journal=str(self._parts.journal.path),
+        )
+
+    def last_words(self) -> str:
+        """The session so far, in a line."""
+        so_far = self.summary()
+        return (
+            f"{so_far.mode} session {so_far.session}: {so_far.decisions} decisions, {so_far.orders} orders, "
+            f"{so_far.fills} fills, {so_far.closed} closed, net {so_far.net_pnl:+.4f} USDT"
         )
 
     def _ask_to_stop(self) -> None:
@@ -294,9 +312,11 @@ class _Daemon:
         assembled: list[Assembled] = []
         for item in items:
             if isinstance(item, Disconnected):
+                self._front.lost()
                 session.tell("warning", "feed", f"market data lost: {item.cause}")
                 assembled.append(session.view.on_disconnect(item.recv_ns, item.cause))
             else:
+                self._front.frames()
                 assembled.append(session.view.on_frame(item.data, item.recv_ns))
         if assembled:
             seen = session.view.gather(assembled)
@@ -328,7 +348,7 @@ class _Daemon:
             session.tick(now)
         if now >= self._written + _STATUS_S:
             self._written = now
-            write_status(self._folder, session, mode=self._parts.mode, running=True, number=self._parts.number)
+            self._front.write(running=True)
         if self._stop_by is None:
             if not self._asked_to_stop and not self._limits.reached(self.summary(), now - self._started):
                 return False

@@ -7,6 +7,7 @@ promoted cannot be used; each is said once, until it changes.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,12 +79,21 @@ class RegistryWatch:
         Where to look, and for which registered model.
     store
         Where bundles are kept and checked.
+
+    Attributes
+    ----------
+    problem
+        Why the last look gave no council; empty if it gave one.
+    asked_s
+        Unix time of the last look.
     """
 
     def __init__(self, registry: Registry, name: str, store: CouncilStore) -> None:
         self._registry, self._name, self._store = registry, name, store
         self._refused: tuple[int, str] = (-1, "")
         self._noticed = -1
+        self.problem = ""
+        self.asked_s: float | None = None
 
     def look(self) -> CouncilRef:
         """The council in Production, fetched, checked and asked once; blocks for some seconds at most.
@@ -95,6 +105,16 @@ class RegistryWatch:
         RegistryError
             There is none, or it cannot be used.
         """
+        self.asked_s = time.time()
+        try:
+            found = self._look()
+        except PurpleSkyError as error:
+            self.problem = error.message
+            raise
+        self.problem = ""
+        return found
+
+    def _look(self) -> CouncilRef:
         info = self._registry.production(self._name)
         if info.version != self._noticed:  # a promotion in the MLflow UI is written down by whoever sees it first
             self._registry.notice(self._name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,11 @@ def folder_of(settings: Settings, symbol: str, mode: str) -> Path:
     return settings.paths.executor / mode / symbol
 
 
-def write_status(folder: Path, session: Session, *, mode: str, running: bool, number: int) -> None:
-    """Write ``status.json``; a reader never sees half of it."""
+def status_values(session: Session, *, mode: str, running: bool, number: int) -> dict[str, Any]:
+    """What there is to say, as plain JSON values; money as strings, unknown as ``None``."""
     state, rules = session.core.state, session.core.rules
     trade, risk, decided = state.trade, state.risk, session.last_decision
-    values: dict[str, Any] = {
+    return {
         "symbol": rules.symbol,
         "mode": mode,
         "running": running,
@@ -40,26 +41,50 @@ def write_status(folder: Path, session: Session, *, mode: str, running: bool, nu
         "venue_ms": state.now_ms,
         "council": msgspec.to_builtins(state.council),
         "pending_council": msgspec.to_builtins(state.pending),
+        "shadow_left": state.shadow_left if state.pending else None,
         "entry": trade.entry if trade else None,
         "position": str(rules.quantity(trade.side * trade.open)) if trade else "0",
+        "protection": _protection(session),
         "plan": msgspec.to_builtins(trade) if trade else None,
         "equity": None if risk.equity is None else str(risk.equity),
         "high_water": None if risk.high_water is None else str(risk.high_water),
+        "day_equity": None if risk.day_equity is None else str(risk.day_equity),
         "killed": risk.killed,
         "paused": sorted(risk.paused.values()),
+        "venue": state.venue,
         "counts": msgspec.to_builtins(state.counts),
         "last_decision": msgspec.to_builtins(decided) if decided else None,
         "last_alert": msgspec.to_builtins(session.last_alert) if session.last_alert else None,
         "journal_problems": session.problems,
         "recovered": session.journal.recovered,
     }
+
+
+def _protection(session: Session) -> dict[str, Any] | None:
+    """What stands between the position and a loss; ``None`` while flat."""
+    trade, rules = session.core.state.trade, session.core.rules
+    if trade is None or not trade.open:
+        return None
+    naked_ms = 0 if trade.naked_ms is None else max(session.core.state.now_ms - trade.naked_ms, 0)
+    return {
+        "stop": str(rules.price(trade.stop)),
+        "target": str(rules.price(trade.target)),
+        "average": str(rules.price(1) * trade.entry_value / trade.filled),
+        "covered": str(rules.quantity(min(trade.protected, trade.open))),
+        "whole": trade.protected >= trade.open,
+        "naked_ms": naked_ms,
+    }
+
+
+def write_status(folder: Path, values: dict[str, Any], tell: Callable[[str, str, str], None]) -> None:
+    """Write ``status.json``; a reader never sees half of it."""
     beside = folder / f"{_FILE}.part"
     try:
         beside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
         beside.replace(folder / _FILE)
     except OSError as error:
         # The status is a courtesy: a full disk is the journal's to report, and must not end a trading daemon.
-        session.tell("warning", "status", f"{folder / _FILE} cannot be written ({error.strerror})")
+        tell("warning", "status", f"{folder / _FILE} cannot be written ({error.strerror})")
 
 
 def read_status(settings: Settings, symbol: str) -> dict[str, Any]:

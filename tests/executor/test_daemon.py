@@ -58,7 +58,7 @@ def make_settings(folder: Path, exchange: LocalExchange | None = None, **section
     base: dict[str, dict[str, Any]] = {
         "paths": {"data": folder / "data", "mlruns": folder / "mlruns"},
         "market": {"symbols": ("SYNUSDT",), "ob_levels": LEVELS},
-        "executor": {"timeframe": "1m", "registry_poll_s": 0.2},
+        "executor": {"timeframe": "1m", "registry_poll_s": 0.2, "page_port": 0},
         "venue": {"rest_url": "http://127.0.0.1:9", "public_url": "ws://127.0.0.1:9"},
     }
     if exchange is not None:

@@ -1,0 +1,110 @@
+"""The side of a running session that people and their machines see: voices, status file, status page."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from executor.build import Parts
+from executor.page import StatusPage
+from executor.session import Echo
+from executor.status import status_values, write_status
+from executor.voices import Voices
+from market.errors import ConfigError
+from settings import Settings
+
+#: Decisions on the page, and in the status file.
+_DECISIONS = 20
+
+
+class Front:
+    """Everything of a session that is for looking at.
+
+    Parameters
+    ----------
+    settings, parts
+        Of the session.
+    folder
+        Where ``status.json`` lies.
+    say
+        Takes lines for people.
+
+    Raises
+    ------
+    ConfigError
+        A notification URL is none.
+    """
+
+    def __init__(self, settings: Settings, parts: Parts, folder: Path, say: Echo) -> None:
+        self._settings, self._parts, self._folder, self._say = settings, parts, folder, say
+        self.voices = Voices(settings, parts.session.view.symbol, parts.mode, say)
+        parts.session.hear = self.voices.hear
+        self._frame_s: float | None = None
+        self._losses = 0
+        self._page: StatusPage | None = None
+
+    def frames(self) -> None:
+        """Market data came."""
+        if self._frame_s is None and self._losses:
+            self.voices.hear("info", "feed", "market data is back")
+        self._frame_s = time.monotonic()
+
+    def lost(self) -> None:
+        """The connection for market data was lost."""
+        self._losses += 1
+        self._frame_s = None
+
+    def values(self, *, running: bool = True) -> dict[str, Any]:
+        """What there is to say now, as plain JSON values."""
+        session, parts = self._parts.session, self._parts
+        base = status_values(session, mode=parts.mode, running=running, number=parts.number)
+        return base | {
+            "feed": None if parts.events is not None else self._feed(),
+            "registry": {"problem": parts.watch.problem, "asked_s": parts.watch.asked_s},
+            "decisions": [msgspec.to_builtins(decided) for decided in list(session.decisions)[-_DECISIONS:]],
+            "remarks": [list(remark) for remark in list(self.voices.recent)[-_DECISIONS:]],
+            "voices": dict(self.voices.counts()),
+        }
+
+    def _feed(self) -> dict[str, Any]:
+        age_s = None if self._frame_s is None else time.monotonic() - self._frame_s
+        fresh = age_s is not None and age_s <= self._settings.market.idle_seconds
+        return {"age_s": age_s, "fresh": fresh, "disconnects": self._losses}
+
+    def write(self, *, running: bool) -> None:
+        """Write the status file."""
+        write_status(self._folder, self.values(running=running), self._parts.session.tell)
+
+    async def open(self) -> None:
+        """Serve the page, and say that the session has begun."""
+        port = self._settings.executor.page_port
+        if port:
+            page = StatusPage([self.values], port)
+            try:
+                await page.start()
+            except ConfigError as error:
+                # Another executor may have it: no reason not to trade.
+                self._parts.session.tell("warning", "page", str(error))
+            else:
+                self._page = page
+                self._say(f"status page at http://127.0.0.1:{page.port}/")
+        parts = self._parts
+        council = parts.session.core.state.pending or parts.session.core.state.council
+        version = f"council version {council.version}" if council else "no council"
+        self.voices.hear("info", "start", f"{parts.mode} session {parts.number} has begun with {version}")
+
+    async def close(self) -> None:
+        """Serve the page no more."""
+        if self._page is not None:
+            await self._page.close()
+
+    def end(self, text: str, error: BaseException | None) -> None:
+        """Say how the session ended, and let the last notification go."""
+        if error is not None:
+            self.voices.error(error)
+        else:
+            self.voices.hear("info", "stop", text)
+        self.voices.close()
