@@ -9,14 +9,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from features import Bars, FeatureStore, feature_names, spec_hash, timeframe_label
+from features import FeatureStore, feature_names, spec_hash, timeframe_label
 from features.bars import COLUMNS
 from features.drift import Drift, drift
 from features.quality import feature_quality
 from flows._quality_checks import DAY_MS, bar_columns, drift_columns, feature_columns
 from market import Lake
-from market.days import lake_days
-from market.errors import LakeError
+from market.days import lake_days, old_rules
 
 #: Days before the judged one that it is compared with: the training window, as far as it is needed to know a day.
 WINDOW_DAYS = 30
@@ -45,17 +44,17 @@ class Matrix:
     def __init__(self, lake: Lake, symbol: str, source: FeatureInput, stall_ms: int) -> None:
         self.names = feature_names(source.levels)
         self._source = source
-        self.problem = ""
-        self.bars = Bars.empty(len(self.names))
         self._symbol, self._spec = symbol, spec_hash(source.timeframe_ms, source.levels, stall_ms)
-        try:
-            days = lake_days(lake, symbol)
-        except LakeError as error:
-            # Units that change on the way: the raw suite blocks that day and says why.
-            self.problem = error.message
-            return
+        self._old = old_rules(lake, symbol)
         store = FeatureStore(source.store)
-        self.bars = store.by_day(days, symbol, source.timeframe_ms, source.levels, stall_ms)
+        self.bars = store.by_day(lake_days(lake, symbol), symbol, source.timeframe_ms, source.levels, stall_ms)
+
+    def missing(self, date: str) -> str:
+        """Why features are not built from a day; empty where they are."""
+        if self._old is None or date not in self._old.days:
+            return ""
+        rules = f"tick / step: {self._old.before}, now {self._old.after}"
+        return f"its prices and sizes count in other units than today's ({rules})"
 
     def kept(self, date: str) -> tuple[tuple[str, ...], str]:
         """Feature columns and spec hash of the file that training would read for a day; empty where there is none."""
@@ -82,8 +81,6 @@ class Matrix:
         others_ms
             Beginnings of the days that may be learned from.
         """
-        if self.problem:
-            return {}, None
         step = self._source.timeframe_ms
         quality = feature_quality(self.bars, self.names, step, start_ms, start_ms + DAY_MS)
         if not len(quality.open_ms):

@@ -15,12 +15,15 @@ from pathlib import Path
 
 from flows._findings import Status, stored, write_text
 from market import Lake
+from market.days import old_rules
 from market.errors import DataError
 from market.quality import Window
 
 #: Version of the file.
 SCHEMA = 1
 NAME = "verdict.json"
+#: States of days that leave training as a whole.
+_WHOLLY_OUT = ("blocked", "outdated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ class DayVerdict:
     date
         UTC day.
     status
-        ``ok``, ``warn``, ``blocked``, or ``unjudged``: there is no report of the data that the lake holds now.
+        ``ok``, ``warn``, ``blocked``; ``outdated``: the contract's rules have changed since; or ``unjudged``: there is
+        no report of the data that the lake holds now.
     fingerprint
         Of the data that was judged; empty where none was.
     exclusions
@@ -80,7 +84,7 @@ class Verdict:
     symbol
         Contract.
     status
-        The worst of the days', ``unjudged`` left aside.
+        The worst of the days', ``unjudged`` and ``outdated`` left aside.
     suites
         Versions of the suites that judged the latest day.
     days
@@ -105,17 +109,17 @@ class Verdict:
     @property
     def blocked(self) -> tuple[str, ...]:
         """Days that may not be learned from."""
-        return tuple(day.date for day in self.days if day.status == "blocked")
+        return tuple(day.date for day in self.days if day.status in _WHOLLY_OUT)
 
     def text(self) -> tuple[str, ...]:
         """What is left out and why, a line each, for a report."""
         lines = [
             f"{day.date}: the whole day ({'; '.join(dict.fromkeys(e.reason for e in day.exclusions))})"
             for day in self.days
-            if day.status == "blocked"
+            if day.status in _WHOLLY_OUT
         ]
         for day in self.days:
-            if day.status == "blocked":
+            if day.status in _WHOLLY_OUT:
                 continue
             for check in dict.fromkeys(e.check for e in day.exclusions):
                 mine = [e for e in day.exclusions if e.check == check]
@@ -181,10 +185,16 @@ def current_verdict(folder: Path, lake: Lake, symbol: str) -> Verdict:
     days = []
     worst: Status = "ok"
     order: Sequence[Status] = ("ok", "warn", "blocked")
+    old = old_rules(lake, symbol)
     for day in lake.days(symbol):
         start_ms = int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) * 1000
         end_ms = start_ms + 86_400_000
         report = reports.get(day)
+        if old is not None and day in old.days:
+            reason = f"prices and sizes in other units: tick / step was {old.before}, is {old.after} now"
+            left_out = Exclusion(start_ms, end_ms, "block", "one_rule", reason)
+            days.append(DayVerdict(day, "outdated", "" if report is None else report.fingerprint, (left_out,), ()))
+            continue
         if report is None or report.fingerprint != lake.fingerprint(symbol, start_ms, end_ms):
             days.append(DayVerdict(day, "unjudged", "", (), ()))
             continue

@@ -16,7 +16,7 @@ from features import Bars, FeatureStore, feature_names, spec_hash
 from flows import runtime
 from flows._verdict import Verdict, add_section, current_verdict, windows_of
 from market import Lake
-from market.days import lake_days
+from market.days import lake_days, old_rules
 from market.errors import BundleError, NoProductionError, RegistryError
 from market.quality import Window
 from settings import Settings, timeframe_ms
@@ -104,10 +104,11 @@ def _study(settings: Settings, symbol: str, bars: Bars, champion: Champion | Non
     lake = Lake(settings.paths.lake)
     bar_ms, levels = timeframe_ms(settings.training.timeframe), settings.market.ob_levels
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    old = old_rules(lake, symbol)
     with runtime.Meter() as meter:
         return study(
             bars,
-            lambda: lake.events(symbol),
+            lambda: lake.events(symbol, None if old is None else old.until_ms),
             symbol=symbol,
             instrument=lake.instrument(symbol),
             levels=levels,

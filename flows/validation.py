@@ -166,8 +166,8 @@ class _Work:
             before = [day_span(other)[0] for other in self._figures if other < day]
             more, drift = self._matrix.tables(day, start_ms, before)
             tables |= more
-            if self._matrix.problem:
-                notes.append(f"features cannot be built: {self._matrix.problem}")
+            if self._matrix.missing(day):
+                notes.append(f"features are not built from this day: {self._matrix.missing(day)}")
         suite = (*checks(self._stall_ms, inner_day=self._known[0] < day < self._known[-1]), *matrix_checks())
         outcomes = run_suite(
             tables,

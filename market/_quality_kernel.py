@@ -87,7 +87,7 @@ def _best(prices, side, start):  # type: ignore[no-untyped-def]
     return best
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _common(grid, price):  # type: ignore[no-untyped-def]
     """Greatest common divisor of what all prices so far had in common (0: none yet) and one more."""
     while price:
@@ -95,7 +95,7 @@ def _common(grid, price):  # type: ignore[no-untyped-def]
     return grid
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _set_level(prices, sizes, state, side, price, size):  # type: ignore[no-untyped-def]
     """Apply one level change."""
     slot = price & _MASK
@@ -139,7 +139,7 @@ def _depth(prices, sizes, side, best):  # type: ignore[no-untyped-def]
     return value
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _silence(ints, state, start, end):  # type: ignore[no-untyped-def]
     """Charge a silence of the book to every minute that it touches."""
     first = max(start // MINUTE_MS - state[FIRST_MINUTE], 0)
@@ -147,7 +147,7 @@ def _silence(ints, state, start, end):  # type: ignore[no-untyped-def]
         ints[minute, SILENCE] = max(ints[minute, SILENCE], end - start)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _hold(ints, reals, state, start, end):  # type: ignore[no-untyped-def]
     """Charge the spread that stood from `start` to `end` to the minutes between, by time."""
     bid, ask = state[BEST_BID], state[BEST_ASK]
@@ -163,7 +163,7 @@ def _hold(ints, reals, state, start, end):  # type: ignore[no-untyped-def]
         at = stop
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _start_message(state, ints, reals, prices, windows, silences, snapshot, now, stall_ms, notice_ms):  # type: ignore[no-untyped-def]
     """What the arrival of a book message says about the time before it."""
     last = state[LAST_BOOK]
@@ -196,7 +196,7 @@ def _start_message(state, ints, reals, prices, windows, silences, snapshot, now,
         state[BIDS] = state[ASKS] = 0
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _end_message(state, ints, reals, prices, sizes, row):  # type: ignore[no-untyped-def]
     """Look at the book that a message left."""
     bid, ask = state[BEST_BID], state[BEST_ASK]
@@ -228,7 +228,7 @@ def _end_message(state, ints, reals, prices, sizes, row):  # type: ignore[no-unt
     reals[row, ASK_DEPTH] += _depth(prices, sizes, ASK, ask)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _trade(state, ints, reals, row, side, price, size, stall_ms):  # type: ignore[no-untyped-def]
     """Count a trade and measure how far it lies from the book."""
     ints[row, TRADES] += 1

@@ -7,7 +7,7 @@ The days cut the whole event stream where the lake's folders do. Joined, their e
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ from market._parts import BOOK_STREAM, LIQUIDATION_STREAM, TICKER_STREAM, TRADE_
 from market._replay import read_events, with_missing_parts
 from market.context import merged, ticker_events
 from market.events import LIQUIDATION, EventBatch
-from market.lake import Lake, check_units, origins
+from market.lake import Lake, origins
 from market.manifest import Gap, Manifest
 from market.writer import part_path
 
@@ -58,24 +58,81 @@ class LakeDay:
             yield from events.chunks(chunk_rows)
 
 
+@dataclass(frozen=True, slots=True)
+class OldRules:
+    """What was recorded under rules that do not hold any more: its prices and sizes count in other units.
+
+    Attributes
+    ----------
+    until_ms
+        Exchange time at which the last rules began.
+    days
+        UTC days of which nothing was recorded under the last rules.
+    before, after
+        ``tick size / quantity step`` until then, and from then on.
+    """
+
+    until_ms: int
+    days: tuple[str, ...]
+    before: str
+    after: str
+
+
 def lake_days(lake: Lake, symbol: str) -> list[LakeDay]:
-    """All days of a symbol, oldest first.
+    """The days of a symbol under its last rules, oldest first.
+
+    Where the tick size or the quantity step changed, rows before the change count in other units: they are left out,
+    and :func:`old_rules` says which.
 
     Raises
     ------
     EmptyLakeError, UnknownSymbolError
         There is no data of `symbol`.
     LakeError
-        A part is damaged, or the tick size or quantity step changes on the way.
+        A part is damaged.
     """
-    manifests = lake.manifests(symbol)
-    check_units(manifests)
-    parts = with_missing_parts(manifests)
+    parts = with_missing_parts(lake.manifests(symbol))
     days = []
-    for date, group in groupby(parts, key=lambda part: part[0].date):
+    for date, group in groupby(parts[_change([part for part, _ in parts]) :], key=lambda part: part[0].date):
         own = tuple(group)
         days.append(LakeDay(date, _fingerprint(symbol, own), lake, own))
     return days
+
+
+def old_rules(lake: Lake, symbol: str) -> OldRules | None:
+    """What :func:`lake_days` leaves out; ``None`` where the rules never changed.
+
+    Raises
+    ------
+    EmptyLakeError, UnknownSymbolError
+        There is no data of `symbol`.
+    LakeError
+        A part is damaged.
+    """
+    manifests = lake.manifests(symbol)
+    at = _change(manifests)
+    if not at:
+        return None
+    served = {manifest.date for manifest in manifests[at:]}
+    return OldRules(
+        # Streams lag behind each other: a row of the old rules may be a little later than the first of the new.
+        max(manifests[at].times_ms[0], max(manifest.times_ms[1] for manifest in manifests[:at]) + 1),
+        tuple(dict.fromkeys(manifest.date for manifest in manifests[:at] if manifest.date not in served)),
+        _rules(manifests[at - 1]),
+        _rules(manifests[at]),
+    )
+
+
+def _rules(manifest: Manifest) -> str:
+    return f"{manifest.tick_size} / {manifest.qty_step}"
+
+
+def _change(manifests: Sequence[Manifest]) -> int:
+    """Number of the first part from which on the rules are those of the last one."""
+    at = len(manifests)
+    while at and _rules(manifests[at - 1]) == _rules(manifests[-1]):
+        at -= 1
+    return at
 
 
 def _fingerprint(symbol: str, parts: tuple[tuple[Manifest, list[Gap]], ...]) -> str:

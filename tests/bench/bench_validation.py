@@ -38,7 +38,7 @@ print(json.dumps([time.perf_counter() - started, resource.getrusage(resource.RUS
 
 def busy_day(rows: int) -> Iterator[EventBatch]:
     """A day of a busy synthetic market, cut off after so many level changes; it fills about that day."""
-    flow = MarketParams(limit_rate=25.0, market_rate=3.0, cancel_rate=0.02)
+    flow = MarketParams(limit_rate=62.0, market_rate=4.0, cancel_rate=0.02)
     seen = 0
     for batch in synthetic_events(7, 1.0, _DAY_MS, 86_400_000, push_ms=20, params=flow):
         yield batch
@@ -53,10 +53,10 @@ def fill(lake: Lake, rows: int) -> int:
     with lake.writer("SYNUSDT", SYNTHETIC) as writer:
         for batch in busy_day(rows):
             starts = np.flatnonzero(np.diff(batch.kind.astype(int), prepend=-1))
+            out = Assembled()
             for start, end in zip(starts, [*starts[1:], len(batch)]):
                 part = batch[start:end]
                 kind, time_ms = int(part.kind[0]), int(part.time_ms[0])
-                out = Assembled()
                 if kind == GAP:
                     out.records.append(GapMark("SYNUSDT", int(part.ordinal[0]), time_ms, int(part.recv_ns[0]), "start"))
                 elif kind == TRADE:
@@ -68,7 +68,7 @@ def fill(lake: Lake, rows: int) -> int:
                     u = int(numbers[-1])
                     out.records.append(BookRows("SYNUSDT", part, part.time_ms, numbers, numbers))
                     written += len(part)
-                writer.append(out)
+            writer.append(out)
     return written
 
 
