@@ -83,4 +83,20 @@ def replay(context: click.Context, session: str, symbol: str) -> None:
     click.echo(replay_session(settings_of(context), symbol, session))
 
 
-COMMANDS = (execute, status, halt, resume, flatten, replay)
+@click.command()
+@symbol_option
+@timeframe_option
+@click.option("--live", is_flag=True, help="Look with the eyes of live trading: what only that needs must be there.")
+@click.pass_context
+def doctor(context: click.Context, symbol: str, timeframe: str | None, live: bool) -> None:
+    """Look at everything that trading needs; exit code 0 all well, 1 warnings, 2 something is missing."""
+    from executor.doctor import examine, exit_code, line
+
+    findings = []
+    for finding in examine(settings_of(context, executor={"timeframe": timeframe}), symbol, live=live):
+        click.echo(line(finding))
+        findings.append(finding)
+    raise SystemExit(exit_code(findings))
+
+
+COMMANDS = (execute, status, halt, resume, flatten, replay, doctor)

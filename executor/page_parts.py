@@ -21,7 +21,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem .8rem; m
 dt { opacity: .7; } dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 table { border-collapse: collapse; width: 100%; font-size: .92em; }
 th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-top: 1px solid var(--line); vertical-align: top; }
-th { border: 0; font-weight: 600; opacity: .7; } td:first-child { white-space: nowrap; }
+th { border: 0; font-weight: 600; opacity: .7; } td:first-child, td > span { white-space: nowrap; }
 td { overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 .bad { color: var(--bad); } .warn { color: var(--warn); } .good { color: var(--good); } .dim { opacity: .7; }
 .banner { border: 1px solid currentColor; border-radius: .6rem; padding: .6rem .8rem; font-weight: 600; }
@@ -111,7 +111,8 @@ def _parts(one: dict[str, Any]) -> Iterable[Row]:
         yield "venue", _span("warn", one["venue"])
     if registry is not None:
         problem = registry["problem"]
-        yield "registry", _span("warn", problem) if problem else _span("good", "answers")
+        answer = "not asked yet" if registry["asked_s"] is None else "answers"
+        yield "registry", _span("warn", problem) if problem else _span("good", answer)
     if health is not None:
         kind = "good" if health["scale"] == 1 else "bad" if health["scale"] == 0 else "warn"
         yield "health", _span(kind, health["text"])

@@ -23,7 +23,8 @@ def recorded() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+# Of a module, not of the session: while the driver lives, its loop runs in this thread and no async test could.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's chromium, headless, speaking to loopback only; the test skips where it is not installed."""
     chromium = shutil.which("chromium")

@@ -63,7 +63,10 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.stage = Stage(folder / "data" / "executor" / "dry-run" / "SYNUSDT")
         self.settings: Settings = configuration.override(
-            Settings(), paths={"data": folder / "data", "mlruns": folder / "mlruns"}, executor={"page_port": 0}
+            Settings(),
+            paths={"data": folder / "data", "mlruns": folder / "mlruns"},
+            executor={"page_port": 0},
+            market={"idle_seconds": 3600.0},
         )
         registry = Registry("http://127.0.0.1:9", folder)
         store = CouncilStore(folder / "councils", Wanted("SYNUSDT", "1m", 20, "0" * 64))
