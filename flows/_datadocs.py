@@ -199,15 +199,15 @@ def _run(
             frame[column] = columns[column]
         batch = source.add_dataframe_asset(table).add_batch_definition_whole_dataframe(run)
         level = TABLES[table]
+        # All at once: a suite that is known to the context is stored again with each expectation that it is given.
         expectations = context.suites.add(
             gx.ExpectationSuite(
                 name=suite_name(name, table),
+                expectations=[_expectation(check) for check in own_checks],
                 notes=f"Suite {level}, version {versions[level]}" if level in versions else None,
                 meta={"level": level, "version": versions.get(level, "")},
             )
         )
-        for check in own_checks:
-            expectations.add_expectation(_expectation(check))
         definition = context.validation_definitions.add(
             gx.ValidationDefinition(name=suite_name(name, table), data=batch, suite=expectations)
         )
