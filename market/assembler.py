@@ -6,15 +6,12 @@ Because both take their events from a :class:`SessionAssembler`, what the lake h
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 
-from market._scan import FrameScanner
+from market._session import MAX_JUMP_MS, Assembled, SymbolState
 from market.errors import FrameError, RulesChanged
-from market.events import EventBatch
 from market.frames import (
     TOPIC_PREFIX,
     BookFrame,
@@ -41,8 +38,7 @@ from market.records import (
     ticker_row,
     trade_rows,
 )
-from market.sequence import SESSION_START, BookSequence, Trust
-from market.units import UnitTable
+from market.sequence import SESSION_START, Trust
 
 __all__ = [
     "MAX_JUMP_MS",
@@ -58,108 +54,12 @@ __all__ = [
     "TradeRows",
 ]
 
-#: A message this far ahead of its symbol's clock, with no disconnect between, is taken for damaged (ms).
-MAX_JUMP_MS = 86_400_000
 #: While a book is unknown, its topic is named for a new snapshot once every so many messages.
 _RESYNC_EVERY = 500
-#: Trade ids remembered of each symbol, to know a trade that comes twice.
-_TRADE_MEMORY = 16_384
 #: One frame in so many is looked at for fields that are not documented, beside the first of each topic.
 _LOOK_EVERY = 64
 _PATH = re.compile(r"(Expected .*|Object missing .*|Object contains .*|Invalid .*|JSON is malformed.*|Input data .*)")
 _TOPIC = re.compile(rb'"topic"\s*:\s*"([A-Za-z]+)\.[^"]*?([A-Za-z0-9-]+)"')
-
-
-@dataclass(slots=True)
-class Assembled:
-    """What one frame, or one loss of the connection, comes to.
-
-    Attributes
-    ----------
-    batches
-        ``(symbol, events)`` in order, for whoever trades or computes.
-    records
-        The same with all that the lake keeps, in the same order; tickers too.
-    resync
-        Book topics that need a fresh snapshot: hand them to :meth:`market.feed.PublicFeed.resync`.
-    problem
-        Why the frame, or a part of it, was left out, or ``None``.
-    kept
-        The frame without what was left out of it, where only a part was; ``None`` otherwise.
-    other_rules
-        Symbols whose prices or sizes do not fit the contract rules in force: ask the venue for them again.
-    """
-
-    batches: list[tuple[str, EventBatch]] = field(default_factory=list)
-    records: list[Record] = field(default_factory=list)
-    resync: tuple[str, ...] = ()
-    problem: str | None = None
-    kept: bytes | None = None
-    other_rules: tuple[str, ...] = ()
-
-    def _gap(self, mark: GapMark) -> None:
-        self.batches.append((mark.symbol, mark.events()))
-        self.records.append(mark)
-
-    def _rows(self, rows: BookRows | TradeRows) -> None:
-        self.batches.append((rows.symbol, rows.events))
-        self.records.append(rows)
-
-
-class _SymbolState:
-    """Where one symbol's streams stand within the session."""
-
-    __slots__ = (
-        "book_topic",
-        "clock_ms",
-        "idle",
-        "may_jump",
-        "outlier_ms",
-        "prices",
-        "scanner",
-        "sequence",
-        "sizes",
-        "symbol",
-        "trade_ids",
-        "trade_order",
-        "trade_seq",
-        "unknown_for",
-    )
-
-    def __init__(self, instrument: Instrument) -> None:
-        self.symbol = instrument.symbol
-        self.prices = UnitTable(instrument.tick_size, f"{instrument.symbol} price", positive=True)
-        self.sizes = UnitTable(instrument.qty_step, f"{instrument.symbol} size")
-        self.scanner = FrameScanner(instrument)
-        self.sequence = BookSequence()
-        self.book_topic = ""
-        self.clock_ms = 0  # running maximum of exchange time; 0 before the first event
-        self.idle = True  # nothing came since the last gap: another one would say nothing new
-        self.may_jump = True  # the connection was lost: time may have passed unseen
-        self.outlier_ms = 0
-        self.unknown_for = 0  # book messages since the book became unknown
-        self.trade_seq = -1
-        self.trade_ids: set[str] = set()
-        self.trade_order: deque[str] = deque()
-
-    def remember(self, ids: Iterable[str]) -> None:
-        """Note trade ids, and forget the oldest."""
-        known, order = self.trade_ids, self.trade_order
-        for trade_id in ids:
-            known.add(trade_id)
-            order.append(trade_id)
-        while len(order) > _TRADE_MEMORY:
-            known.discard(order.popleft())
-
-    def accept(self, time_ms: int) -> bool:
-        """Move the clock; False for a time that a running connection cannot bring, until a second message agrees."""
-        if time_ms > self.clock_ms + MAX_JUMP_MS and not self.may_jump and abs(time_ms - self.outlier_ms) > MAX_JUMP_MS:
-            self.outlier_ms = time_ms
-            return False
-        self.may_jump = self.idle = False
-        self.outlier_ms = 0
-        self.clock_ms = max(self.clock_ms, time_ms)
-        return True
 
 
 class SessionAssembler:
@@ -182,8 +82,8 @@ class SessionAssembler:
 
     def __init__(self, instruments: Mapping[str, Instrument], first_ordinal: int = 0) -> None:
         self.next_ordinal = first_ordinal
-        self._book_topics: dict[bytes, _SymbolState] = {}
-        self._states = {symbol: _SymbolState(instrument) for symbol, instrument in instruments.items()}
+        self._book_topics: dict[bytes, SymbolState] = {}
+        self._states = {symbol: SymbolState(instrument) for symbol, instrument in instruments.items()}
         self._looked: dict[str, int] = {}
 
     def on_frame(self, data: bytes, recv_ns: int) -> Assembled:
@@ -248,7 +148,7 @@ class SessionAssembler:
         out.records += marks
         self.next_ordinal += bool(marks)
 
-    def _states_of(self, data: bytes) -> list[_SymbolState]:
+    def _states_of(self, data: bytes) -> list[SymbolState]:
         match = _TOPIC.search(data)
         known = None if match is None else self._states.get(match[2].decode())
         return list(self._states.values()) if known is None else [known]
@@ -257,7 +157,7 @@ class SessionAssembler:
         """Go on under other contract rules: the book is lost, and the next events begin a session of their own."""
         state = self._states[instrument.symbol]
         out = self._lose([state], recv_ns, f"contract rules changed (tick {instrument.tick_size})")
-        fresh = _SymbolState(instrument)
+        fresh = SymbolState(instrument)
         fresh.book_topic, fresh.clock_ms, fresh.may_jump = state.book_topic, state.clock_ms, state.may_jump
         fresh.trade_ids, fresh.trade_order, fresh.trade_seq = state.trade_ids, state.trade_order, state.trade_seq
         self._states[instrument.symbol] = fresh
@@ -267,7 +167,7 @@ class SessionAssembler:
         return out
 
     def _take(
-        self, state: _SymbolState, frame: BookFrame | TradeFrame | TickerFrame | LiquidationFrame, recv_ns: int
+        self, state: SymbolState, frame: BookFrame | TradeFrame | TickerFrame | LiquidationFrame, recv_ns: int
     ) -> Assembled:
         if isinstance(frame, BookFrame):
             return self._on_book(state, frame, recv_ns)
@@ -330,14 +230,14 @@ class SessionAssembler:
         """Greatest exchange time received of a symbol; 0 before the first."""
         return self._states[symbol].clock_ms
 
-    def _lose(self, states: Iterable[_SymbolState], recv_ns: int, cause: str) -> Assembled:
+    def _lose(self, states: Iterable[SymbolState], recv_ns: int, cause: str) -> Assembled:
         out = Assembled()
         for state in states:
             if not state.idle:
                 state.sequence.lose()
                 state.idle = True
                 state.unknown_for = 0
-                out._gap(GapMark(state.symbol, self.next_ordinal, state.clock_ms, recv_ns, cause))
+                out.add_gap(GapMark(state.symbol, self.next_ordinal, state.clock_ms, recv_ns, cause))
         self.next_ordinal += bool(out.records)
         return out
 
@@ -353,11 +253,11 @@ class SessionAssembler:
         out.problem = problem
         return out
 
-    def _from_future(self, topic: str, state: _SymbolState, time_ms: int, recv_ns: int) -> Assembled:
+    def _from_future(self, topic: str, state: SymbolState, time_ms: int, recv_ns: int) -> Assembled:
         problem = f"{topic} jumped from exchange time {state.clock_ms} to {time_ms}"
         return self._on_damaged(b'{"topic":"%s"' % topic.encode(), recv_ns, problem)
 
-    def _on_book(self, state: _SymbolState, frame: BookFrame, recv_ns: int) -> Assembled:
+    def _on_book(self, state: SymbolState, frame: BookFrame, recv_ns: int) -> Assembled:
         if not state.book_topic:
             state.book_topic = frame.topic
             self._book_topics[frame.topic.encode()] = state
@@ -377,7 +277,7 @@ class SessionAssembler:
         return self._on_book_rows(state, BookRows(state.symbol, events, ts, u, seq), u, cts, bool(is_snapshot), recv_ns)
 
     def _on_book_rows(
-        self, state: _SymbolState, rows: BookRows, u: int, cts: int, is_snapshot: bool, recv_ns: int
+        self, state: SymbolState, rows: BookRows, u: int, cts: int, is_snapshot: bool, recv_ns: int
     ) -> Assembled:
         trusted_ms = state.clock_ms or cts
         if not state.accept(cts):
@@ -385,9 +285,9 @@ class SessionAssembler:
         out = Assembled()
         cause = state.sequence.check(u, is_snapshot)
         if cause is not None:
-            out._gap(GapMark(state.symbol, self.next_ordinal, trusted_ms, recv_ns, cause))
+            out.add_gap(GapMark(state.symbol, self.next_ordinal, trusted_ms, recv_ns, cause))
             state.unknown_for = 0
-        out._rows(rows)
+        out.add_rows(rows)
         if state.sequence.trust is not Trust.KNOWN:
             if state.unknown_for % _RESYNC_EVERY == 0:
                 out.resync = (state.book_topic,)
@@ -395,7 +295,7 @@ class SessionAssembler:
         self.next_ordinal += 1
         return out
 
-    def _on_trades(self, state: _SymbolState, frame: TradeFrame, recv_ns: int) -> Assembled:
+    def _on_trades(self, state: SymbolState, frame: TradeFrame, recv_ns: int) -> Assembled:
         if not frame.data:
             return Assembled()
         repeated = [one for one in frame.data if one.i in state.trade_ids]
@@ -412,8 +312,8 @@ class SessionAssembler:
             return self._from_future(frame.topic, state, last_ms, recv_ns)
         out = Assembled()
         if state.sequence.open():
-            out._gap(GapMark(state.symbol, self.next_ordinal, trusted_ms, recv_ns, SESSION_START))
-        out._rows(rows)
+            out.add_gap(GapMark(state.symbol, self.next_ordinal, trusted_ms, recv_ns, SESSION_START))
+        out.add_rows(rows)
         out.problem, out.kept = problem, msgspec.json.encode(frame) if repeated else None
         state.remember(rows.ids)
         self._check_trade_order(state, rows, first_ms, recv_ns, out)
@@ -421,7 +321,7 @@ class SessionAssembler:
         return out
 
     def _check_trade_order(
-        self, state: _SymbolState, rows: TradeRows, first_ms: int, recv_ns: int, out: Assembled
+        self, state: SymbolState, rows: TradeRows, first_ms: int, recv_ns: int, out: Assembled
     ) -> None:
         """``seq`` of trades never goes back: where it does, messages came in another order, or some were lost."""
         first, last = int(rows.seq[0]), int(rows.seq.max())
@@ -431,7 +331,7 @@ class SessionAssembler:
             out.records.append(DoubtMark(state.symbol, self.next_ordinal, start_ms, state.clock_ms, recv_ns, cause))
         state.trade_seq = max(state.trade_seq, last)
 
-    def _on_liquidations(self, state: _SymbolState, frame: LiquidationFrame, recv_ns: int) -> Assembled:
+    def _on_liquidations(self, state: SymbolState, frame: LiquidationFrame, recv_ns: int) -> Assembled:
         if not frame.data:
             return Assembled()
         rows = liquidation_rows(state.symbol, frame, state.prices, state.sizes, self.next_ordinal, recv_ns)
@@ -440,7 +340,7 @@ class SessionAssembler:
         self.next_ordinal += 1
         return Assembled(records=[rows])
 
-    def _on_ticker(self, state: _SymbolState, frame: TickerFrame, recv_ns: int) -> Assembled:
+    def _on_ticker(self, state: SymbolState, frame: TickerFrame, recv_ns: int) -> Assembled:
         data = frame.data
         kept = (data.last_price, data.mark_price, data.index_price, data.open_interest, data.funding_rate)
         if not any(kept) and not data.next_funding_time:

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from market._run_kernel import HEAD_COLUMNS, TOPIC, lay_out, scan_run, topic_names
 from market._scan import CTS, LEVELS, SHORTEST_LEVEL, U, padded
-from market.assembler import MAX_JUMP_MS, Assembled, SessionAssembler, _SymbolState
+from market._session import MAX_JUMP_MS, Assembled, SymbolState
+from market.assembler import SessionAssembler
 from market.events import BOOK, EventBatch
 from market.feed import Frame
+from market.instruments import Instrument
+from market.ladder import LiveBook
 from market.records import BookRows, BookRun, GapMark, record_ms
 from market.sequence import Trust
 
@@ -38,7 +41,7 @@ class BulkAssembler:
     def __init__(self, assembler: SessionAssembler, room_ms: Callable[[str], int]) -> None:
         self._assembler = assembler
         self._room_ms = room_ms
-        self._states: list[_SymbolState] = []
+        self._states: list[SymbolState] = []
         self._names = np.zeros((0, 2), np.uint8)
         self._room(1)
 
@@ -85,7 +88,7 @@ class BulkAssembler:
             self._states = list(topics.values())
             self._names = topic_names(list(topics))
 
-    def _expected(self, state: _SymbolState) -> tuple[int, int]:
+    def _expected(self, state: SymbolState) -> tuple[int, int]:
         """The update id that was seen last, and the greatest time that may be taken without a closer look."""
         if state.sequence.trust is not Trust.KNOWN or state.may_jump:
             return 0, -1
@@ -152,7 +155,7 @@ class BulkAssembler:
                 yield self._run(batch, first, stop, topic, state, ordinals, chosen)
 
     def _run(
-        self, batch: _Batch, first: int, stop: int, topic: int, state: _SymbolState, ordinals: NDArray[np.int64],
+        self, batch: _Batch, first: int, stop: int, topic: int, state: SymbolState, ordinals: NDArray[np.int64],
         chosen: NDArray[np.int64],
     ) -> BookRun:  # fmt: skip
         heads = batch.heads[chosen]
@@ -172,6 +175,20 @@ class BulkAssembler:
             frames=batch.datas if whole else [batch.datas[k] for k in chosen.tolist()],
             level_changes=int(heads[:, LEVELS].sum()),
         )
+
+
+def warm_up(instrument: Instrument) -> None:
+    """Compile what frames are read with now rather than while they wait: seconds, once after each change."""
+    level = f'["{instrument.tick_size:f}","{instrument.qty_step:f}"]'
+    frames = [
+        f'{{"topic":"orderbook.50.{instrument.symbol}","type":"{kind}","ts":{u},"data":{{"s":"{instrument.symbol}",'
+        f'"b":[{level}],"a":[],"u":{u},"seq":{u}}},"cts":{u}}}'
+        for u, kind in ((2, "snapshot"), (3, "delta"))
+    ]
+    bulk = BulkAssembler(SessionAssembler({instrument.symbol: instrument}), lambda _: MAX_JUMP_MS)
+    for frame in frames:
+        list(bulk.on_frames([Frame(frame.encode(), 1)]))
+    LiveBook().apply(*(np.zeros(0, kind) for kind in (np.uint8, np.int8, np.int64, np.int64)))  # type: ignore[arg-type]
 
 
 class _Batch:

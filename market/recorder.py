@@ -6,17 +6,19 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from market.assembler import Assembled, SessionAssembler
-from market.bulk import BulkAssembler
+from market.bulk import BulkAssembler, warm_up
 from market.counts import RecorderCounts
 from market.crosscheck import Outcome, check_book
 from market.errors import AlreadyRunningError, VenueUnavailable
 from market.feed import Disconnected, Frame, PublicFeed, connections_for, liquidation_topics, topics_for
 from market.handover import Newcomer, beyond, is_asked_to_end
 from market.instruments import Instrument, pick
+from market.intake import Intake, until_done
 from market.lake import Lake
 from market.manifest import Manifest
 from market.records import BookRun
@@ -30,9 +32,6 @@ __all__ = ["Recorder", "RecorderCounts"]
 #: How often the recorder looks at its limits, and at parts that are due (s).
 _TICK_SECONDS = 0.2
 _PROGRESS_SECONDS = 1.0
-#: Frames are taken in together: those of this long, and at most so many.
-_COLLECT_SECONDS = 0.01
-_MOST_COLLECTED = 512
 #: A local clock that moves by more than this against the monotonic one has been set (s).
 _CLOCK_STEP = 1.0
 #: Trades of this much exchange time before the end of a session may come again in the next one.
@@ -113,9 +112,10 @@ class Recorder:
         self._newcomer = Newcomer(lake.root, self._groups)
         self._writers: dict[str, LakeWriter] = {}
         self._bulk: BulkAssembler | None = None
-        self._waiting: list[list[Frame]] = [[] for _ in self._groups]
-        self._failure: Exception | None = None
-        self._resyncs: set[asyncio.Task[None]] = set()
+        self._intakes = [
+            Intake(feed, partial(self._early, number), self._take_frames, partial(self._take_loss, number), self._stop)
+            for number, feed in enumerate(self._feeds)
+        ]
         self._assembler: SessionAssembler | None = None
         self._rules = RulesWatch(rest_url, self._instruments)
         self._seen_ms: dict[str, int] = {}  # exchange time up to which a book was last found equal to the venue's
@@ -163,7 +163,7 @@ class Recorder:
             try:
                 if not self._open_or_wait(stack):
                     tasks += self._start_pumps()
-                    await _until_done([asyncio.create_task(self._wait_for(stack))], tasks)
+                    await until_done([asyncio.create_task(self._wait_for(stack))], tasks)
                     if self._assembler is None:
                         return self.counts  # stopped while waiting
                 if on_ready is not None:
@@ -171,7 +171,7 @@ class Recorder:
                 pumps = tasks or self._start_pumps()
                 helpers = [self._watch(stop, deadline, until), self._sync(), self._check_books(), self._check_rules()]
                 tasks = [*pumps, *map(asyncio.create_task, helpers)]
-                await _until_done(pumps, tasks)
+                await until_done(pumps, tasks)
             finally:
                 await self._end(tasks)
         self._count_parts()
@@ -186,7 +186,7 @@ class Recorder:
         return any(feed.stopped for feed in self._feeds)
 
     def _start_pumps(self) -> list[asyncio.Task[None]]:
-        return [asyncio.create_task(self._pump(number)) for number in range(len(self._feeds))]
+        return [asyncio.create_task(intake.pump()) for intake in self._intakes]
 
     async def _end(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Wait for all tasks, so that no part is being written any more, and close the connections."""
@@ -222,6 +222,7 @@ class Recorder:
         self._writers = writers
 
     def _begin(self) -> None:
+        warm_up(next(iter(self._instruments.values())))
         made = [part for parts in self._lake.recovered.values() for part in parts]
         self.counts.recovered += sum(file.rows for part in made for file in part.files.values())
         self._assembler = SessionAssembler(self._instruments, max(map(self._lake.next_ordinal, self._writers)))
@@ -242,49 +243,14 @@ class Recorder:
                 self._writers[symbol].resume(ending)
         for number, items in enumerate(self._newcomer.kept):
             for item in beyond(items, endings):
-                self._take(number, item)
+                if isinstance(item, Frame):
+                    self._take_frames([item])
+                else:
+                    self._take_loss(number, item)
             items.clear()
         self.counts.problems, self.counts.last_problem = 0, ""  # trades that both sessions have seen are none
 
     # -- frames -------------------------------------------------------------------------------------------------------
-
-    async def _pump(self, number: int) -> None:
-        """Collect what a connection brings for a moment; whatever is due is then taken in together."""
-        feed, waiting = self._feeds[number], self._waiting[number]
-        loop = asyncio.get_running_loop()
-        async for item in feed:
-            if self._assembler is None:
-                self._newcomer.keep(number, item)
-            elif isinstance(item, Frame):
-                waiting.append(item)
-                if len(waiting) == 1:
-                    loop.call_later(_COLLECT_SECONDS, self._take_up, number)
-                elif len(waiting) >= _MOST_COLLECTED:
-                    self._take_up(number)
-            else:
-                self._take_up(number)
-                self._resync(number, self._take(number, item))
-        self._take_up(number)
-        if self._failure is not None:
-            raise self._failure
-
-    def _take_up(self, number: int) -> None:
-        """Take in the frames that wait; the error of a timer's turn is raised by the connection's pump."""
-        waiting = self._waiting[number]
-        if not waiting or self._failure is not None:
-            return
-        try:
-            self._resync(number, self._take_frames(waiting))
-        except Exception as error:  # noqa: BLE001 - nobody awaits a timer: the pump raises it
-            self._failure = error
-            self._stop()
-        waiting.clear()
-
-    def _resync(self, number: int, topics: Iterable[str]) -> None:
-        for topic in topics:
-            task = asyncio.create_task(self._feeds[number].resync(topic))
-            self._resyncs.add(task)
-            task.add_done_callback(self._resyncs.discard)
 
     def _take_frames(self, frames: Sequence[Frame]) -> list[str]:
         """Take in frames; the topics that need a fresh snapshot."""
@@ -300,13 +266,17 @@ class Recorder:
                 topics += self._keep(out[1], frames[out[0]].data)
         return topics
 
-    def _take(self, number: int, item: Frame | Disconnected) -> Sequence[str]:
-        """Take in what a connection has received; the topics that need a fresh snapshot."""
+    def _take_loss(self, number: int, loss: Disconnected) -> Sequence[str]:
+        """Take in that a connection was lost."""
         assert self._assembler is not None
-        if isinstance(item, Frame):
-            return self._take_frames([item])
         self.counts.disconnects += 1
-        return self._keep(self._assembler.on_disconnect(item.recv_ns, item.cause, self._groups[number]), b"")
+        return self._keep(self._assembler.on_disconnect(loss.recv_ns, loss.cause, self._groups[number]), b"")
+
+    def _early(self, number: int, item: Frame | Disconnected) -> bool:
+        """Keep what is received while another session still records; whether it does."""
+        if self._assembler is None:
+            self._newcomer.keep(number, item)
+        return self._assembler is None
 
     def _keep(self, assembled: Assembled, data: bytes) -> tuple[str, ...]:
         self.counts.add(assembled)
@@ -426,7 +396,7 @@ class Recorder:
                 job, topics = self._adopt(instrument)
                 for number, group in enumerate(self._groups):
                     if instrument.symbol in group:
-                        self._resync(number, topics)
+                        self._intakes[number].resync(topics)
                 if job is not None:
                     await asyncio.to_thread(job)
 
@@ -442,15 +412,6 @@ class Recorder:
     def _fetch(self, symbol: str) -> RestBook:
         assert self._rest_url is not None
         return fetch_book(self._rest_url, self._instruments[symbol], self._levels)
-
-
-async def _until_done(works: Sequence[asyncio.Task[None]], tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Wait until all `works` are done, or until any of `tasks` fails, whose error is raised."""
-    waiting: set[asyncio.Task[None]] = {*works, *tasks}
-    while waiting and any(not work.done() for work in works):
-        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
 
 
 def _is_over(stop: asyncio.Event | None, deadline: float | None, now: float) -> bool:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market import Lake, SessionAssembler
-from market.bulk import BulkAssembler
+from market._run_kernel import lay_out, scan_run
+from market.bulk import BulkAssembler, warm_up
 from market.feed import Frame
 from market.journal import read_journal
 from market.records import BookRows, BookRun, Record
@@ -175,3 +176,14 @@ def test_a_journal_of_runs_gives_the_rows_back(tmp_path: Path) -> None:
     books = [record for record in journalled.records if isinstance(record, BookRows)]
     assert len(books) == 39
     assert columns(books[1:]) == columns([run.rows for run in runs])
+
+
+def test_warming_up_leaves_nothing_to_compile() -> None:
+    """A recorder compiles before it connects: not while frames wait."""
+    warm_up(RULES["BTCUSDT"])
+    known = (len(scan_run.signatures), len(lay_out.signatures))
+    bulk = BulkAssembler(SessionAssembler(RULES), lambda symbol: 1 << 60)
+    frames = [snapshot(1), book(2), snapshot(9, symbol="ETHUSDT"), book(10, symbol="ETHUSDT"), book(3)]
+    runs = [one for batch in frames for one in bulk.on_frames([Frame(batch, 1)]) if isinstance(one, BookRun)]
+    assert len(runs) == 3
+    assert (len(scan_run.signatures), len(lay_out.signatures)) == known
