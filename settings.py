@@ -215,6 +215,16 @@ class Executor(Section):
     )
     request_timeout_s: float = Field(5.0, gt=0, le=60, description="how long a signed request may take")
     notify_pause_s: float = Field(5.0, ge=0, description="least pause between two notifications; what comes is joined")
+    health_window_bars: int = Field(200, ge=20, description="bars that are compared with training at a time")
+    health_alarm_rate: float = Field(
+        0.01, gt=0, le=0.5, description="false alarms: share of windows for drift, chance of ever one for outcomes"
+    )
+    health_shrink: float = Field(0.5, gt=0, lt=1, description="share of the usual risk that the measure shrink leaves")
+    health_features: Literal["warn", "shrink", "pause"] = Field("warn", description="measure when features drift")
+    health_predictions: Literal["warn", "shrink", "pause"] = Field("shrink", description="when predictions drift")
+    health_outcomes: Literal["warn", "shrink", "pause"] = Field(
+        "pause", description="when trades are worse than the backtest's"
+    )
     page_port: int = Field(8091, ge=0, le=65_535, description="status page, /metrics and /health on loopback; 0: none")
 
 

@@ -17,8 +17,8 @@ from executor.clock import VenueClock
 from executor.core import Core
 from executor.events import encode
 from executor.gateway import DryRunGateway, Gateway
-from executor.health import Drift
 from executor.journal import Journal
+from executor.monitor import HealthConfig, HealthMonitor
 from executor.registry_watch import CouncilStore, RegistryWatch, Wanted
 from executor.session import Admission, Echo, Session, admit_all
 from executor.state import CoreConfig, CoreState, CouncilRef, Counts
@@ -173,7 +173,7 @@ def build(settings: Settings, choice: FeedChoice, folder: Path, echo: Echo, admi
             clock=clock,
             echo=echo,
             admit=admit,
-            drift=lambda content: _drift(store, content, view),
+            drift=lambda content: _monitor(settings, store, content, view),
         )
         if first is not None:
             session.council(first)
@@ -309,11 +309,20 @@ def _from(session: Session, events: Iterator[EventBatch], start_ms: int) -> Iter
         clock_ms = int(clocks[-1])
 
 
-def _drift(store: CouncilStore, content_hash: str, view: MarketView) -> Drift | None:
-    manifest = store(content_hash).manifest
-    if manifest is None or manifest.profile is None:
+def _monitor(settings: Settings, store: CouncilStore, content_hash: str, view: MarketView) -> HealthMonitor | None:
+    council, chosen = store(content_hash), settings.executor
+    if council.manifest is None:
         return None
-    return Drift(manifest.profile, view.engine.names)
+    config = HealthConfig(
+        window=chosen.health_window_bars,
+        rate=chosen.health_alarm_rate,
+        shrink=chosen.health_shrink,
+        features=chosen.health_features,
+        predictions=chosen.health_predictions,
+        outcomes=chosen.health_outcomes,
+    )
+    ranks = tuple(member.rank for member in council.members)
+    return HealthMonitor(council.manifest, tuple(view.engine.names), ranks, config)
 
 
 def _version() -> str:

@@ -7,6 +7,7 @@ to it by content hash. Given the same state and the same events it gives the sam
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import numpy as np
 
@@ -35,6 +36,7 @@ from executor.events import (
     Flatten,
     Funding,
     Halt,
+    HealthChanged,
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
@@ -132,9 +134,12 @@ class Core:
                 return [Alert("warning", "halt", f"entries halted {event.reason}")]
             case Resume():
                 state.flatten, state.strange = None, 0
+                state.health, state.health_text = 1.0, ""
                 return risk.resume(state.risk)
             case Flatten():
                 return self._flatten(event)
+            case HealthChanged():
+                return self._health(event)
             case Stopping():
                 state.stopping = True
                 return []
@@ -202,11 +207,16 @@ class Core:
                 reason = f"no valid prices (close {bar.close}, ATR {bar.atr})"
                 alerts.append(Alert("warning", "no-prices", reason))
             else:
-                steps, reason = risk.size_steps(config, self.rules, state.risk.equity, plan.limit, plan.stop)
+                steps, reason = risk.size_steps(config, self.rules, self._stake(), plan.limit, plan.stop)
                 if not reason:
                     entry = self._desk.place(plan, steps, bar.close_ms, bar.atr, state.council.content_hash)
         decided = Decided(bar.open_ms, vote, entry.link_id if entry else None, reason, shadow)
         return [decided, *alerts, *([entry] if entry else [])]
+
+    def _stake(self) -> Decimal:
+        """Equity as far as the health monitor lets it be risked."""
+        assert self.state.risk.equity is not None
+        return self.state.risk.equity * Decimal(str(self.state.health))
 
     def _gate(self, bar: BarClosed, decision: Decision) -> str:
         state = self.state
@@ -218,6 +228,8 @@ class Core:
             return f"venue not ready: {state.venue}"
         if state.trade is not None:
             return f"busy with {state.trade.link_id}"
+        if state.health <= 0:
+            return f"health: {state.health_text}"
         if bar.atr is None:
             return "ATR unknown"
         account = risk.account_gate(state.risk, self.config, state.now_ms)
@@ -252,6 +264,7 @@ class Core:
             state.shadow_left -= 1
             return []
         state.council, state.pending = state.pending, None
+        state.health, state.health_text = 1.0, ""
         return [SwapCouncil(state.council.content_hash, state.council.version)]
 
     # --- reconciliation and commands ---------------------------------------------------------------------------------
@@ -307,6 +320,17 @@ class Core:
         state.risk.paused["person"] = f"flattened {event.reason}"
         state.flatten = event.reason if state.trade is not None else None
         return [Alert("warning", "flatten", f"flattening {event.reason}; entries stop until resumed")]
+
+    def _health(self, event: HealthChanged) -> list[Action]:
+        """A pause stays until a person resumes or another council decides; less than that follows the monitor."""
+        state = self.state
+        if state.health <= 0 < event.scale:
+            return []
+        state.health, state.health_text = min(max(event.scale, 0.0), 1.0), event.text
+        if state.health <= 0:
+            return [Alert("critical", "health", f"{event.text}: no entries until resumed")]
+        share = "" if state.health == 1 else f": entries at {state.health:.0%} of the usual risk"
+        return [Alert("warning", "health", event.text + share)]
 
     def _alarms(self) -> list[Action]:
         """A killed executor that is not flat says so until it is."""

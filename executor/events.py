@@ -245,6 +245,14 @@ class Flatten(Message, frozen=True):
     reason: str = "by command"
 
 
+class HealthChanged(Message, frozen=True):
+    """What the health monitor says: `scale` is the share of the usual risk, 0 stops entries until a person resumes."""
+
+    now_ms: int
+    scale: float
+    text: str
+
+
 class Stopping(Message, frozen=True):
     """The process ends: an unfilled entry must not stay behind; a position keeps its stop on the venue."""
 
@@ -271,6 +279,7 @@ Event = (
     | Halt
     | Resume
     | Flatten
+    | HealthChanged
     | Stopping
 )
 

@@ -1,94 +1,151 @@
-"""Do the features still look as they did in training? A population stability index a feature, for people to read.
+"""Does live trading still look like training and like the backtest? Three tests, each with a false-alarm rate.
+
+* **features** and **predictions**: over windows of bars, against the distribution of training (predictions: of the
+  hold-out). Every value becomes its rank in that distribution; where the mean rank, or the mean distance from the
+  middle, has moved by more than chance allows, the column has drifted. Bars follow each other closely, so what is
+  compared are means of ten blocks of the window: the rate holds as long as the memory of a column is shorter than a
+  block. All columns together raise a false alarm in at most the declared share of windows (Bonferroni).
+* **outcomes**: the net return of each closed trade as its rank among the out-of-fold trades of training. A gambler bets
+  that ranks are too low; while trades are as good as the paths promised, the stake can be expected not to grow, and
+  the chance that it ever exceeds 1 / rate is below the declared rate, however often one looks.
 
 References
 ----------
-Siddiqi (2006), Credit Risk Scorecards: below 0.1 no change, above 0.25 a significant one.
+Ville (1939), Étude critique de la notion de collectif, and Ramdas et al. (2023), Game-theoretic statistics and safe
+anytime-valid inference, for the second. Abramowitz and Stegun (1964), 26.7.3, for Student's distribution.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from council.manifest import TrainingProfile
+_BLOCKS = 10
+#: Share of a block's values that must be known for the column to be judged.
+_KNOWN = 0.5
+_STAKES = (0.2, 0.4, 0.6, 0.8)
 
-#: Index from which on a feature counts as drifted.
-DRIFTED = 0.25
-_FLOOR = 1e-4
+Floats = npt.NDArray[np.float64]
 
 
-def stability_index(
-    values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64], shares: npt.NDArray[np.float64]
-) -> float:
-    """Population stability index of a sample against bins of a reference.
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """A distribution as bins between its quantiles: a value's rank is the middle of its bin.
 
-    Parameters
-    ----------
-    values : float64[n]
-        Known values, n at least 1.
-    edges : float64[k]
-        Inner edges of the bins, ascending.
-    shares : float64[k + 1]
-        Share of the reference in each bin.
+    With exact quantiles the mean of the ranks is 1/2, whatever the distribution.
     """
-    counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(shares))
-    actual = np.maximum(counts / len(values), _FLOOR)
-    expected = np.maximum(shares, _FLOOR)
-    return float(np.sum((actual - expected) * np.log(actual / expected)))
+
+    edges: Floats
+    middles: Floats
+    shares: Floats
+
+    @classmethod
+    def of(cls, probabilities: Sequence[float], quantiles: Sequence[float]) -> Ranks | None:
+        """From quantiles, the ends included; ``None`` where there are none, or ties hide where the mass lies."""
+        at, values = np.asarray(probabilities, np.float64), np.asarray(quantiles, np.float64)
+        if values.size != at.size or at.size < 3 or not np.isfinite(values).all():
+            return None
+        edges = values[1:-1]
+        if (np.diff(edges) <= 0).any():
+            return None
+        return cls(edges, (at[1:] + at[:-1]) / 2, np.diff(at))
+
+    def __call__(self, values: Floats) -> Floats:
+        """Ranks in (0, 1); NaN stays NaN."""
+        ranks: Floats = self.middles[np.searchsorted(self.edges, values, side="right")]
+        return np.where(np.isfinite(values), ranks, np.nan)
+
+    @property
+    def spread(self) -> float:
+        """Mean distance of the ranks from 1/2."""
+        return float(np.sum(self.shares * np.abs(self.middles - 0.5)))
 
 
 class Drift:
-    """A window of feature vectors beside the distribution of training.
+    """Windows of rows beside the distribution of training.
 
     Parameters
     ----------
-    profile
-        Of training.
+    ranks
+        By column name; other columns are not judged.
     names
-        Of the engine's vector.
+        Of the columns.
     window
-        Vectors that are compared; nothing is said before there are so many.
+        Rows that are judged together, at least 20; each row is in one window.
+    rate
+        Share of windows with a false alarm, at most.
     """
 
-    def __init__(self, profile: TrainingProfile, names: Sequence[str], window: int = 200) -> None:
-        self._names, self._window = tuple(names), window
-        self._rows: deque[npt.NDArray[np.float64]] = deque(maxlen=window)
-        self._bins = {name: bins for name in names if (bins := _bins(profile, name)) is not None}
-        self._since = 0
+    def __init__(self, ranks: Mapping[str, Ranks], names: Sequence[str], *, window: int, rate: float) -> None:
+        self._columns = [(column, name, ranks[name]) for column, name in enumerate(names) if name in ranks]
+        self._window, self._rate = max(window, 2 * _BLOCKS), rate
+        self._rows: list[Floats] = []
 
-    def add(self, values: npt.NDArray[np.float64]) -> dict[str, float]:
-        """Take a vector; once a full window, the features that drifted and their index, else nothing."""
-        self._rows.append(values)
-        self._since += 1
-        if len(self._rows) < self._window or self._since < self._window:
-            return {}
-        self._since = 0
-        return {name: index for name, index in self.indices().items() if index > DRIFTED}
-
-    def indices(self) -> dict[str, float]:
-        """The index of every feature with a reference and values."""
-        if not self._rows:
-            return {}
+    def add(self, row: Floats) -> dict[str, float] | None:
+        """Take a row; at the end of a window the columns that drifted and their p-values, else ``None``."""
+        self._rows.append(np.array(row, np.float64))
+        if len(self._rows) < self._window:
+            return None
         matrix = np.array(self._rows)
-        found = {}
-        for column, name in enumerate(self._names):
-            known = matrix[np.isfinite(matrix[:, column]), column]
-            if name in self._bins and known.size:
-                found[name] = stability_index(known, *self._bins[name])
-        return found
+        self._rows.clear()
+        found = {name: _p_value(ranks(matrix[:, column]), ranks.spread) for column, name, ranks in self._columns}
+        judged = {name: p for name, p in found.items() if not math.isnan(p)}
+        return {name: p for name, p in judged.items() if p * len(judged) < self._rate}
 
 
-def _bins(profile: TrainingProfile, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
-    """Inner edges and shares; ``None`` for a feature with ties, whose quantiles do not say where its mass lies."""
-    quantiles = np.array(profile.quantiles.get(name, ()))
-    if not quantiles.size:
-        return None
-    probabilities = np.array(profile.probabilities)
-    inner = (probabilities >= 0.1) & (probabilities <= 0.9)
-    edges = quantiles[inner]
-    if not inner.any() or (np.diff(edges) <= 0).any():
-        return None
-    return edges, np.diff(np.concatenate([[0.0], probabilities[inner], [1.0]]))
+def _p_value(ranks: Floats, spread: float) -> float:
+    """That location and spread of the ranks are those of training; NaN where too little is known."""
+    blocks = np.array_split(ranks, _BLOCKS)
+    if any(np.isfinite(block).mean() < _KNOWN for block in blocks):
+        return math.nan
+    location = np.array([np.nanmean(block) for block in blocks]) - 0.5
+    distance = np.array([np.nanmean(np.abs(block - 0.5)) for block in blocks]) - spread
+    return min(1.0, 2 * min(_student(location), _student(distance)))
+
+
+def _student(means: Floats) -> float:
+    """Two-sided p-value of Student's test that the mean is 0."""
+    mean, error = float(means.mean()), float(means.std(ddof=1)) / math.sqrt(means.size)
+    if error == 0.0:
+        return 1.0 if mean == 0.0 else 0.0
+    return _tails(mean / error)
+
+
+def _tails(t: float) -> float:
+    """Both tails of Student's distribution with nine degrees of freedom."""
+    angle = math.atan(abs(t) / 3.0)
+    cosine = math.cos(angle)
+    term = total = cosine
+    for degree in (2, 4, 6):
+        term *= cosine * cosine * degree / (degree + 1)
+        total += term
+    return max(0.0, 1.0 - 2 / math.pi * (angle + math.sin(angle) * total))
+
+
+class Outcomes:
+    """Closed trades beside the paths' trades: an alarm when they are worse.
+
+    Parameters
+    ----------
+    ranks
+        Distribution of the net returns of the paths' trades.
+    rate
+        Chance of ever raising a false alarm.
+    """
+
+    def __init__(self, ranks: Ranks, rate: float) -> None:
+        self._ranks, self._rate = ranks, rate
+        self._wealth = np.ones(len(_STAKES))
+        self._stakes = np.array(_STAKES)
+        self.trades = 0
+
+    def add(self, net_return: float) -> bool:
+        """Take a trade's net return; whether trades are worse than the paths'."""
+        self.trades += 1
+        rank = float(self._ranks(np.array([net_return]))[0])
+        self._wealth = self._wealth * (1 + self._stakes * (1 - 2 * rank))
+        return bool(self._wealth.mean() >= 1 / self._rate)

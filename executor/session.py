@@ -29,12 +29,24 @@ from executor.actions import (
 )
 from executor.clock import VenueClock
 from executor.core import Core
-from executor.events import BarClosed, Clock, CouncilChanged, Event, Flatten, Halt, OrderRejected, Resume, Stopping
+from executor.events import (
+    BarClosed,
+    Clock,
+    CouncilChanged,
+    Event,
+    Flatten,
+    Halt,
+    HealthChanged,
+    OrderRejected,
+    Resume,
+    Stopping,
+)
 from executor.gateway import Gateway
-from executor.health import Drift
 from executor.journal import Journal, JournalError, Turn
+from executor.monitor import HealthMonitor, Verdict
 from executor.state import CouncilRef
 from executor.view import MarketView, cut
+from executor.wording import describe, remark
 from features import Bars
 from market.assembler import TickerRow
 from market.errors import ExecutorError
@@ -64,16 +76,6 @@ _EQUITY_S = 1.0
 _BACKWARDS_MS = 60_000
 #: Decisions that are kept for whoever looks.
 _DECISIONS = 40
-#: What those actions are called that are no alerts and worth a line.
-_CODES: dict[type, str] = {
-    Decided: "decided",
-    PlaceEntry: "entry",
-    SetProtection: "protection",
-    PlaceTarget: "target",
-    ClosePosition: "close",
-    TradeClosed: "trade",
-    SwapCouncil: "swap",
-}
 _COMMANDS: dict[str, Callable[[int], Event]] = {"halt": Halt, "resume": Resume, "flatten": Flatten}
 
 
@@ -87,7 +89,7 @@ class Session:
     echo
         Where lines for people go.
     drift
-        Watches the features, if the council's bundle tells what they looked like in training.
+        Watches features, predictions and outcomes, as far as the council's bundle tells what they should look like.
     admit
         Whether a council may take over.
 
@@ -108,7 +110,7 @@ class Session:
         view: MarketView,
         clock: VenueClock,
         echo: Echo,
-        drift: Callable[[str], Drift | None] = lambda _: None,
+        drift: Callable[[str], HealthMonitor | None] = lambda _: None,
         admit: Admission = admit_all,
     ) -> None:
         self.core, self.journal, self.gateway, self.view, self.clock = core, journal, gateway, view, clock
@@ -120,7 +122,8 @@ class Session:
         self._make_drift, self._admit = drift, admit
         self._refused: CouncilRef | None = None
         self._commanded = -1
-        self._drift = drift(core.state.council.content_hash) if core.state.council else None
+        self._health = drift(core.state.council.content_hash) if core.state.council else None
+        self._found: list[Event] = []
         self._clocked_ms = -1
         self._unwritten: list[Turn] = []
         self._read_equity = self._read_position = True
@@ -221,7 +224,7 @@ class Session:
         if len(bars):
             book_age = now - quote.book_ms if quote.book_ms >= 0 else -1
             self.drive([_bar(bars, row, now, book_age, lag_ms) for row in range(len(bars))])
-            self._watch_drift(bars)
+            self._watch_health(bars)
 
     def resume_orders(self) -> None:
         """Ask what became of the orders of a plan from before the restart."""
@@ -263,15 +266,22 @@ class Session:
         if ticker.funding_rate is not None and self._next_funding_ms > 0:
             self.gateway.on_funding(ticker.funding_rate, self._next_funding_ms)
 
-    def _watch_drift(self, bars: Bars) -> None:
-        if self._drift is None:
-            return
+    def _watch_health(self, bars: Bars) -> None:
+        votes = {decided.open_ms: decided.vote for decided in self.decisions}
         for row in np.flatnonzero(bars.valid):
-            drifted = self._drift.add(bars.values[row])
-            if drifted:
-                worst = sorted(drifted, key=lambda name: -drifted[name])[:5]
-                text = ", ".join(f"{name} {drifted[name]:.2f}" for name in worst)
-                self.tell("warning", "drift", f"{len(drifted)} features drifted from training: {text}")
+            if self._health is not None:
+                self._note(self._health.bar(bars.values[row], votes.get(int(bars.open_ms[row]))))
+        found, self._found = self._found, []
+        self.drive(found)
+
+    def _judge_trade(self, closed: TradeClosed) -> None:
+        if self._health is not None and closed.filled:
+            notional = self.core.rules.notional(closed.entry_value, 1)
+            self._note(self._health.trade(float(closed.net_pnl / notional)))
+
+    def _note(self, verdict: Verdict | None) -> None:
+        if verdict is not None:
+            self._found.append(HealthChanged(max(self.core.state.now_ms, 0), verdict.scale, verdict.text))
 
     # --- turns -------------------------------------------------------------------------------------------------------
 
@@ -288,7 +298,8 @@ class Session:
                     refused.append(OrderRejected(now, action.link_id, -1, "the journal cannot be written"))
                 else:
                     self._act(action)
-            events = [*refused, *self.gateway.take()]
+            found, self._found = self._found, []
+            events = [*refused, *self.gateway.take(), *found]
 
     def flush(self) -> bool:
         """Try once more to write what could not be written; whether the journal is whole."""
@@ -318,18 +329,17 @@ class Session:
             case ReadPosition():
                 self._read_position = True
             case SwapCouncil():
-                self._drift = self._make_drift(action.content_hash)
+                self._health = self._make_drift(action.content_hash)
             case Decided():
                 self.decisions.append(action)
             case Alert():
                 self.last_alert = action
             case TradeClosed():
-                pass
+                self._judge_trade(action)
         line = describe(action, self.core)
         if line:
             self._echo(line)
-            level, code = (action.level, action.code) if isinstance(action, Alert) else ("info", _CODES[type(action)])
-            self.hear(level, code, action.text if isinstance(action, Alert) else line.strip())
+            self.hear(*remark(action, line))
 
     def tell(self, level: str, code: str, text: str) -> None:
         """Say something that did not come from the core."""
@@ -357,36 +367,3 @@ def _bar(bars: Bars, row: int, now: int, book_age: int, lag_ms: int) -> BarClose
         book_age_ms=book_age,
         lag_ms=lag_ms,
     )
-
-
-def describe(action: Action, core: Core) -> str:
-    """One line for a person; empty for what is not worth one."""
-    rules = core.rules
-    match action:
-        case Decided(open_ms=open_ms, vote=vote, reason=reason, link_id=link):
-            at = time.strftime("%m-%d %H:%M", time.gmtime(open_ms / 1000))
-            if vote is None:
-                return f"bar {at}  not asked: {reason}"
-            return f"bar {at}  {vote.reason}" + ("" if link or reason == vote.reason else f"; not traded: {reason}")
-        case PlaceEntry():
-            side = "buy" if action.side > 0 else "sell"
-            return (
-                f"  entry {action.link_id}: {side} {rules.quantity(action.size)} at {rules.price(action.limit)}, "
-                f"stop {rules.price(action.stop)}, target {rules.price(action.target)}"
-            )
-        case SetProtection():
-            return f"  stop set again: {rules.price(action.stop)}"
-        case PlaceTarget():
-            return f"  target {action.link_id}: {rules.quantity(action.size)} at {rules.price(action.price)}"
-        case ClosePosition():
-            return f"  close {rules.quantity(action.size)} ({action.reason})"
-        case TradeClosed():
-            if not action.filled:
-                return f"  {action.link_id} ended without a fill ({action.reason})"
-            return f"  {action.link_id} closed ({action.reason}): {action.net_pnl:+.4f} USDT after fees"
-        case SwapCouncil():
-            return f"council version {action.version} ({action.content_hash[:12]}) decides from here"
-        case Alert():
-            return f"{action.level}: {action.text}"
-        case _:
-            return ""

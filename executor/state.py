@@ -260,6 +260,8 @@ class CoreState(msgspec.Struct):
         Position readings in a row that do not agree with our executions.
     venue
         Why what the venue tells may be incomplete; empty if it is not.
+    health, health_text
+        Share of the usual risk that the health monitor leaves, and why.
     finished
         Last plans that ended, for executions that come late.
     """
@@ -278,6 +280,8 @@ class CoreState(msgspec.Struct):
     strange: int = 0
     venue: str = ""
     alarm_ms: int = -1
+    health: float = 1.0
+    health_text: str = ""
     finished: list[Trade] = []
 
     def dump(self) -> bytes:

@@ -52,6 +52,7 @@ def status_values(session: Session, *, mode: str, running: bool, number: int) ->
         "killed": risk.killed,
         "paused": sorted(risk.paused.values()),
         "venue": state.venue,
+        "health": {"scale": state.health, "text": state.health_text or "as in training, as far as is known"},
         "counts": msgspec.to_builtins(state.counts),
         "last_decision": msgspec.to_builtins(decided) if decided else None,
         "last_alert": msgspec.to_builtins(session.last_alert) if session.last_alert else None,

@@ -5,14 +5,11 @@ from __future__ import annotations
 import multiprocessing
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from council import TrainingProfile
 from executor.clock import VenueClock
-from executor.health import Drift, stability_index
 from executor.ids import close_id, entry_id, plan_of
 from executor.lock import Lock
 from executor.view import cut
@@ -73,31 +70,6 @@ def test_the_clock_goes_on_in_silence_and_never_back() -> None:
     assert clock.now_ms(17.0) == 1_060_000
     clock.saw(1_000_500, 18.0)
     assert clock.now_ms(18.0) == 1_000_500
-
-
-def test_the_stability_index_of_a_known_case() -> None:
-    edges, shares = np.array([0.0]), np.array([0.5, 0.5])
-    values = np.array([-1.0] * 25 + [1.0] * 75)
-    assert stability_index(values, edges, shares) == pytest.approx(0.25 * np.log(1.5) + 0.25 * np.log(2))
-
-
-def test_drift_is_quiet_on_the_same_distribution_and_loud_on_another() -> None:
-    rng = np.random.default_rng(3)
-    names = ("moved", "same", "constant", "unknown")
-    training = np.column_stack([rng.normal(size=(5_000, 2)), np.ones(5_000), np.full(5_000, np.nan)])
-    drift = Drift(TrainingProfile.of(training, names), names, window=200)
-    found = {}
-    for row in rng.normal(size=(200, 2)):
-        found = drift.add(np.array([row[0] + 1.0, row[1], 1.0, np.nan]))
-    assert list(found) == ["moved"]
-    assert drift.indices()["same"] < 0.25
-
-
-def test_drift_does_not_judge_features_with_ties() -> None:
-    training = np.repeat([0.0, 1.0, 2.0], [600, 300, 100])[:, np.newaxis]
-    drift = Drift(TrainingProfile.of(training, ("count",)), ("count",), window=100)
-    assert [drift.add(np.array([7.0])) for _ in range(100)] == [{}] * 100
-    assert drift.indices() == {}
 
 
 def _batch(times: list[int], ordinals: list[int]) -> EventBatch:
