@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,8 @@ class HoldOutResult:
         Return of holding the contract over the hold-out.
     realized : float64[members, 2]
         Share of the bars that each member's thresholds let through.
+    probability : float64[n, members, 2]
+        What the members said: long, short; empty where it was not kept.
     """
 
     track: Track
@@ -43,6 +45,7 @@ class HoldOutResult:
     random: NDArray[np.float64]
     buy_and_hold: float
     realized: NDArray[np.float64]
+    probability: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0, 2)))
 
 
 class HoldOut:
@@ -100,6 +103,7 @@ class HoldOut:
             random=random_entries(simulator.table(typical), bars.close_ms, decisions.side, seed=seed),
             buy_and_hold=buy_and_hold(bars, self._taker_fee),
             realized=realized(council, decisions.probability),
+            probability=decisions.probability,
         )
 
 

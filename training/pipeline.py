@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from council import TrainingProfile, save_bundle
+from council import save_bundle
 from features import Bars
 from market.events import EventBatch
 from market.instruments import Instrument
@@ -18,6 +18,7 @@ from training.findings import Findings
 from training.funding import Funding
 from training.gate import GateVerdict
 from training.report import describe, write_report
+from training.yardsticks import trade_quantiles, training_profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +140,14 @@ def train(
             "holdout_from_ms": sample.cut_ms,
             "left_out": sample.left_out,
             **metrics,
+            **trade_quantiles(findings.paths),
         },
-        profile=TrainingProfile.of(sample.development.values, tuple(feature_names)),
+        profile=training_profile(
+            sample.development.values,
+            tuple(feature_names),
+            findings.holdout.probability,
+            [member.rank for member in council.members],
+        ),
     )
     report = write_report(folder / "report.html", findings)
     tell("writing the bundle and the report", 3, 3)
