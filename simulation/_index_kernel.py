@@ -1,178 +1,22 @@
 """The life of one plan on the index: it touches the few steps that concern it, where the kernel reads every event.
 
-The rules are those of `_kernel`, to the bit. What is rare is left to it: a fill in part, an exit that the book cannot
-take at once, and maker targets. `live` then says :data:`DEFER`.
+The rules are those of `_kernel`, to the bit. One thing is left to it, which is rare: an exit that the book cannot take
+at once. `live` then says :data:`DEFER`.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from simulation import _layout as lay
 from simulation._index_build import BLOCK
+from simulation._index_lookups import capped, displayed, first_at_least, next_trade, reach, size_of, turn
 
 #: The life of this plan has to be read event by event.
 DEFER = -2
-#: Prices that an exit looks at before it is left to the kernel.
-_DEEPEST = 256
-
-
-class Market(NamedTuple):
-    """The index; see :class:`simulation.index.FillIndex`."""
-
-    clock: NDArray[np.int64]
-    begins: NDArray[np.bool_]
-    best: NDArray[np.int64]
-    worst: NDArray[np.int64]
-    best_high: NDArray[np.int64]
-    worst_low: NDArray[np.int64]
-    trade_step: NDArray[np.int64]
-    trade_price: NDArray[np.int64]
-    trade_size: NDArray[np.int64]
-    trade_taker: NDArray[np.int8]
-    trade_low: NDArray[np.int64]
-    trade_high: NDArray[np.int64]
-    low: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    change_step: NDArray[np.int64]
-    change_size: NDArray[np.int64]
-    segment_step: NDArray[np.int64]
-    segment_clock: NDArray[np.int64]
-    segment_end: NDArray[np.int64]
-    funding_ms: NDArray[np.int64]
-    funding_rate: NDArray[np.float64]
-
-
-@njit(cache=True)
-def _reach(values, target, low):  # type: ignore[no-untyped-def]
-    """First place from `low` on whose value is at least `target`; values ascend."""
-    high = len(values)
-    step = 1
-    while low + step < high and values[low + step - 1] < target:
-        low += step
-        step *= 2
-    high = min(low + step, high)
-    while low < high:
-        middle = (low + high) >> 1
-        if values[middle] < target:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@njit(cache=True)
-def _turn(m, moment, low):  # type: ignore[no-untyped-def]
-    """First step from `low` on that begins a frame after the clock has reached a moment."""
-    step = max(_reach(m.clock, moment, max(low - 1, 0)) + 1, low)
-    while step < len(m.clock) and not m.begins[step]:
-        step += 1
-    return step
-
-
-@njit(cache=True)
-def _last_change(m, side, key, step):  # type: ignore[no-untyped-def]
-    """The last change of a level up to a step, and where the level's changes begin: -1 where there is none."""
-    level = key - m.low[side]
-    if level < 0 or level >= m.offsets.shape[1] - 1:
-        return -1
-    low, high = m.offsets[side, level], m.offsets[side, level + 1]
-    begin = low
-    while low < high:
-        middle = (low + high) >> 1
-        if m.change_step[middle] <= step:
-            low = middle + 1
-        else:
-            high = middle
-    return low - 1 if low > begin else -1
-
-
-@njit(cache=True)
-def _size(m, side, key, step):  # type: ignore[no-untyped-def]
-    place = _last_change(m, side, key, step)
-    return m.change_size[place] if place >= 0 else 0
-
-
-@njit(cache=True)
-def _displayed(m, side, key, step):  # type: ignore[no-untyped-def]
-    return lay.HIDDEN if key < m.worst[side, step] else _size(m, side, key, step)
-
-
-@njit(cache=True)
-def _first_at_most(values, lows, limit, start, stop):  # type: ignore[no-untyped-def]
-    """First place in ``[start, stop)`` whose value is at most `limit`."""
-    place = start
-    while place < stop:
-        if place % BLOCK == 0 and lows[place // BLOCK] > limit:
-            place += BLOCK
-        elif values[place] <= limit:
-            return place
-        else:
-            place += 1
-    return stop
-
-
-@njit(cache=True)
-def _first_at_least(values, highs, limit, start, stop):  # type: ignore[no-untyped-def]
-    place = start
-    while place < stop:
-        if place % BLOCK == 0 and highs[place // BLOCK] < limit:
-            place += BLOCK
-        elif values[place] >= limit:
-            return place
-        else:
-            place += 1
-    return stop
-
-
-@njit(cache=True)
-def _capped(m, side, key, queue, start, stop):  # type: ignore[no-untyped-def]
-    """The queue after what the messages of the steps in ``[start, stop)`` show at its price."""
-    if queue == 0 or start >= stop:
-        return queue
-    level = key - m.low[side]
-    inside = 0 <= level < m.offsets.shape[1] - 1
-    end = m.offsets[side, level + 1] if inside else 0
-    place = _last_change(m, side, key, start - 1)
-    size = m.change_size[place] if place >= 0 else 0
-    place = (place + 1 if place >= 0 else m.offsets[side, level]) if inside else 0
-    step = start
-    while True:
-        until = m.change_step[place] if place < end and m.change_step[place] < stop else stop
-        # An empty level is a queue of nothing as soon as the book shows something deeper.
-        if size == 0 and _first_at_most(m.worst[side], m.worst_low[side], key, step, until) < until:
-            return 0
-        if until == stop:
-            return queue
-        while place < end and m.change_step[place] == until:
-            size = m.change_size[place]
-            place += 1
-        if size > 0:
-            queue = min(queue, size)
-        step = until
-        if queue == 0:
-            return 0
-
-
-@njit(cache=True)
-def _next_trade(m, side, key, trade, stop):  # type: ignore[no-untyped-def]
-    """First trade from `trade` on, before step `stop`, whose taker hits `side` at `key` or through it."""
-    count = len(m.trade_step)
-    while trade < count:
-        if side == 0:
-            trade = _first_at_most(m.trade_price, m.trade_low, key, trade, count)
-        else:
-            trade = _first_at_least(m.trade_price, m.trade_high, -key, trade, count)
-        if trade >= count or m.trade_step[trade] >= stop:
-            return count
-        if m.trade_taker[trade] == 1 - side:
-            return trade
-        trade += 1
-    return count
+#: Prices that an order looks at before it is left to the kernel.
+_DEEPEST = 1 << 14
 
 
 @njit(cache=True)
@@ -183,7 +27,7 @@ def _walk(m, side, step, wanted, limit):  # type: ignore[no-untyped-def]
     for _ in range(_DEEPEST):
         if taken == wanted or key < limit or key < m.worst[side, step]:
             return taken, value
-        part = min(wanted - taken, _size(m, side, key, step))
+        part = min(wanted - taken, size_of(m, side, key, step))
         taken += part
         value += part * key * (1 - 2 * side)
         key -= 1
@@ -191,51 +35,252 @@ def _walk(m, side, step, wanted, limit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _fill_step(m, plan, start, stop):  # type: ignore[no-untyped-def]
-    """The step in ``[start, stop)`` at which a passive entry that arrived at `start` fills as a whole, else `stop`.
-
-    :data:`DEFER` where it fills in part.
-    """
-    side, key = plan.side, plan.key
-    queue = _displayed(m, side, key, start - 1)
-    crossing = _first_at_least(m.best[1 - side], m.best_high[1 - side], -key, start, stop)
-    trade = _reach(m.trade_step, start, 0)
-    seen = start
-    while True:
-        trade = _next_trade(m, side, key, trade, crossing)
-        if trade == len(m.trade_step):
-            return crossing
-        step = m.trade_step[trade]
-        if m.trade_price[trade] * (1 - 2 * side) < key:
-            return step
-        queue = _capped(m, side, key, queue, seen, step)
-        seen = step
-        if queue != lay.HIDDEN:
-            reached = m.trade_size[trade] - queue
-            queue = max(-reached, 0)
-            if reached > 0:
-                return step if reached >= plan.size else DEFER
-        trade += 1
+def _close(m, plan, step):  # type: ignore[no-untyped-def]
+    """Nothing is held any more, and nothing rests."""
+    plan.exit_ms = plan.end_ms = m.clock[step]
+    return lay.CLOSED
 
 
 @njit(cache=True)
-def _fund(m, plan, filled_at, taken_due, exit_at, exit_due):  # type: ignore[no-untyped-def]
-    """Charge the payments between entry and exit; whether their rates are known."""
+def _send_exit(plan, due, reason):  # type: ignore[no-untyped-def]
+    if plan.exit_due == lay.NEVER:
+        plan.exit_due, plan.reason = due, reason
+
+
+@njit(cache=True)
+def _fill_entry(m, plan, latency, step, size, value):  # type: ignore[no-untyped-def]
+    if plan.filled == 0:
+        plan.entry_ms = m.clock[step]
+    plan.filled += size
+    plan.left -= size
+    plan.entry_value += value
+    if plan.left == 0:
+        plan.stage = lay.GONE
+    if plan.target_maker and plan.exit_due == lay.NEVER:
+        plan.rest_due = m.clock[step] + latency
+
+
+@njit(cache=True)
+def _fill_target(m, plan, latency, step, size):  # type: ignore[no-untyped-def]
+    value = size * plan.target * (1 - 2 * plan.side)
+    plan.exited += size
+    plan.exit_value += value
+    plan.exit_maker += value
+    plan.rest_left -= size
+    plan.exit_ms = m.clock[step]
+    if plan.stage == lay.RESTING:
+        plan.cancel_due = min(plan.cancel_due, m.clock[step] + latency)
+    elif plan.exited == plan.filled:
+        plan.reason = lay.TARGET
+        return _close(m, plan, step)
+    return lay.OPEN
+
+
+@njit(cache=True)
+def _arrive(m, plan, latency, step):  # type: ignore[no-untyped-def]
+    """The entry arrives: it takes what it finds, or rests."""
+    side = plan.side
+    if plan.taking:
+        # The entry walks the other side of the book, whose keys are the negative of its own.
+        taken, value = _walk(m, 1 - side, step - 1, plan.size, -plan.key)
+        if taken < 0:
+            return DEFER
+        if taken > 0:
+            _fill_entry(m, plan, latency, step, taken, value)
+        plan.stage = lay.GONE
+    elif m.best[1 - side, step - 1] >= -plan.key:
+        plan.end_ms = m.clock[step]
+        return lay.REJECTED
+    else:
+        plan.stage, plan.queue = lay.RESTING, displayed(m, side, plan.key, step - 1)
+        return lay.OPEN
+    if plan.filled == 0:
+        plan.end_ms = m.clock[step]
+        return lay.UNFILLED
+    return lay.OPEN
+
+
+@njit(cache=True)
+def _rest_target(m, plan, latency, step):  # type: ignore[no-untyped-def]
+    """The maker target arrives, or is amended; where the market has passed it, the position is closed instead."""
+    held = plan.filled - plan.exited
+    if held == 0:
+        return
+    if m.best[plan.side, step - 1] >= plan.target:
+        plan.rest_left = 0
+        _send_exit(plan, m.clock[step] + latency, lay.TARGET)
+    else:
+        plan.rest_left, plan.rest_queue = held, displayed(m, 1 - plan.side, -plan.target, step - 1)
+
+
+@njit(cache=True)
+def _cancel(m, plan, step):  # type: ignore[no-untyped-def]
+    plan.stage = lay.GONE
+    if plan.filled == 0:
+        plan.end_ms = m.clock[step]
+        return lay.UNFILLED
+    if plan.exited == plan.filled:
+        # The target was done before: its own time stays the time of the exit.
+        plan.reason, plan.end_ms = lay.TARGET, m.clock[step]
+        return lay.CLOSED
+    return lay.OPEN
+
+
+@njit(cache=True)
+def _leave(m, plan, step):  # type: ignore[no-untyped-def]
+    """The market exit: the rest of the entry and the target are cancelled, the book is walked."""
+    status = _cancel(m, plan, step)
+    if status != lay.OPEN:
+        return status
+    held = plan.filled - plan.exited
+    taken, value = _walk(m, plan.side, step - 1, held, -lay.NEVER)
+    if taken != held:
+        return DEFER
+    plan.exited += taken
+    plan.exit_value += value
+    return _close(m, plan, step)
+
+
+@njit(cache=True)
+def _due(plan):  # type: ignore[no-untyped-def]
+    """When something that was sent next takes effect."""
+    if plan.stage == lay.FLYING:
+        return plan.arrive
+    due = min(plan.exit_due, plan.rest_due)
+    return min(due, plan.cancel_due) if plan.stage == lay.RESTING else due
+
+
+@njit(cache=True)
+def _take_effect(m, plan, latency, step, due):  # type: ignore[no-untyped-def]
+    if plan.stage == lay.FLYING:
+        return _arrive(m, plan, latency, step)
+    if plan.rest_due == due:
+        plan.rest_due = lay.NEVER
+        _rest_target(m, plan, latency, step)
+        return lay.OPEN
+    if plan.stage == lay.RESTING and plan.cancel_due == due:
+        plan.cancel_due = lay.NEVER
+        return _cancel(m, plan, step)
+    return _leave(m, plan, step)
+
+
+@njit(cache=True)
+def _fund(m, plan, payment, step):  # type: ignore[no-untyped-def]
+    """Charge a payment on what is held; whether its rate is known."""
+    held = plan.filled - plan.exited
+    if held == 0:
+        return True
     sign = 1 - 2 * plan.side
-    for i in range(len(m.funding_ms)):
-        due = m.funding_ms[i]
-        step = _reach(m.clock, due, 0)
-        before = step < filled_at or (step == filled_at and (taken_due < 0 or due <= taken_due))
-        if before or step > exit_at or (step == exit_at and due > exit_due):
+    mark = float(plan.key * sign)
+    bid, ask = m.best[0, step - 1], m.best[1, step - 1]
+    if bid != -lay.NEVER and ask != -lay.NEVER:
+        mark = (bid - ask) / 2.0
+    plan.funding += sign * m.funding_rate[payment] * mark * held
+    return not np.isnan(m.funding_rate[payment])
+
+
+@njit(cache=True)
+def _settle(m, plan, latency, step, payment):  # type: ignore[no-untyped-def]
+    """Let what is due take effect, in the order of its time: the status, and the payment that comes next."""
+    while True:
+        due = _due(plan)
+        funding = m.funding_ms[payment] if payment < len(m.funding_ms) else lay.NEVER
+        if min(due, funding) > m.clock[step]:
+            return lay.OPEN, payment
+        if funding <= due:
+            if not _fund(m, plan, payment, step):
+                return lay.UNKNOWN, payment
+            payment += 1
             continue
-        mark = float(plan.key * sign)
-        bid, ask = m.best[0, step - 1], m.best[1, step - 1]
-        if bid != -lay.NEVER and ask != -lay.NEVER:
-            mark = (bid - ask) / 2.0
-        if np.isnan(m.funding_rate[i]):
-            return False
-        plan.funding += sign * m.funding_rate[i] * mark * plan.filled
-    return True
+        status = _take_effect(m, plan, latency, step, due)
+        if status != lay.OPEN:
+            return status, payment
+
+
+@njit(cache=True)
+def _on_trade(m, plan, latency, trade):  # type: ignore[no-untyped-def]
+    """A trade fills what rests at its price or before it, then triggers the stop or the target."""
+    step, price, size = m.trade_step[trade], m.trade_price[trade], m.trade_size[trade]
+    hit = 1 - m.trade_taker[trade]
+    key = price * (1 - 2 * hit)
+    status = lay.OPEN
+    if hit != plan.side:
+        reached = plan.rest_left
+        if -plan.target == key:
+            reached = min(max(size - plan.rest_queue, 0), plan.rest_left) if plan.rest_queue != lay.HIDDEN else 0
+            plan.rest_queue = max(plan.rest_queue - size, 0) if plan.rest_queue != lay.HIDDEN else lay.HIDDEN
+        if -plan.target >= key and reached > 0:
+            status = _fill_target(m, plan, latency, step, reached)
+    elif plan.stage == lay.RESTING and plan.key >= key:
+        reached = plan.left
+        if plan.key == key:
+            reached = min(max(size - plan.queue, 0), plan.left) if plan.queue != lay.HIDDEN else 0
+            plan.queue = max(plan.queue - size, 0) if plan.queue != lay.HIDDEN else lay.HIDDEN
+        if reached > 0:
+            _fill_entry(m, plan, latency, step, reached, reached * plan.key * (1 - 2 * plan.side))
+    if status == lay.OPEN and plan.filled > plan.exited:
+        key = price * (1 - 2 * plan.side)
+        if key <= plan.stop:
+            _send_exit(plan, m.clock[step] + latency, lay.STOP)
+        elif key >= plan.target and not plan.target_maker:
+            _send_exit(plan, m.clock[step] + latency, lay.TARGET)
+    return status
+
+
+@njit(cache=True)
+def _on_message(m, plan, latency, step):  # type: ignore[no-untyped-def]
+    """A book message fills what its best price reaches; the bids are looked at first."""
+    status = lay.OPEN
+    for side in range(2):
+        if side != plan.side:
+            if plan.rest_left > 0 and m.best[plan.side, step] >= plan.target:
+                status = _fill_target(m, plan, latency, step, plan.rest_left)
+        elif status == lay.OPEN and plan.stage == lay.RESTING and m.best[1 - side, step] >= -plan.key:
+            _fill_entry(m, plan, latency, step, plan.left, plan.left * plan.key * (1 - 2 * side))
+    return status
+
+
+@njit(cache=True)
+def _trigger(m, plan, trade, until):  # type: ignore[no-untyped-def]
+    """The step of the first trade from `trade` on, before step `until`, that triggers the stop or a taken target."""
+    sign = 1 - 2 * plan.side
+    stop, target = plan.stop * sign, plan.target * sign
+    if plan.target_maker:
+        target = sign * lay.NEVER
+    low, high = min(stop, target), max(stop, target)
+    while trade < len(m.trade_step) and m.trade_step[trade] < until:
+        if trade % BLOCK == 0 and m.trade_low[trade // BLOCK] > low and m.trade_high[trade // BLOCK] < high:
+            trade += BLOCK
+        elif low < m.trade_price[trade] < high:
+            trade += 1
+        else:
+            return m.trade_step[trade]
+    return until
+
+
+@njit(cache=True)
+def _reached(m, side, key, step, trade, until):  # type: ignore[no-untyped-def]
+    """The first step in ``[step, until)`` that may fill what rests on `side` at `key`, else `until`."""
+    until = first_at_least(m.best[1 - side], m.best_high[1 - side], -key, step, until)
+    trade = next_trade(m, side, key, trade, until)
+    return m.trade_step[trade] if trade < len(m.trade_step) else until
+
+
+@njit(cache=True)
+def _next_step(m, plan, step, trade, payment, until):  # type: ignore[no-untyped-def]
+    """The first step in ``[step, until)`` that concerns the plan, else `until`."""
+    due = _due(plan)
+    if plan.filled > plan.exited and payment < len(m.funding_ms):
+        due = min(due, m.funding_ms[payment])
+    if due != lay.NEVER:
+        until = min(until, reach(m.clock, due, step))
+    if plan.stage == lay.RESTING:
+        until = _reached(m, plan.side, plan.key, step, trade, until)
+    if plan.rest_left > 0:
+        until = _reached(m, 1 - plan.side, -plan.target, step, trade, until)
+    if plan.filled > plan.exited and plan.exit_due == lay.NEVER:
+        until = _trigger(m, plan, trade, until)
+    return until
 
 
 @njit(cache=True)
@@ -245,82 +290,46 @@ def live(m, plan, latency):  # type: ignore[no-untyped-def]
     Returns
     -------
     int
-        The status, or :data:`DEFER` with the record as it was.
+        The status, or :data:`DEFER`.
     """
-    side = plan.side
-    if plan.target_maker:
-        return DEFER
-    adopted = _turn(m, plan.decide, 0)
+    adopted = turn(m, plan.decide, 0)
     segment = np.searchsorted(m.segment_step, adopted) - 1
     if segment < 0 or adopted >= m.segment_end[segment] or plan.decide < m.segment_clock[segment]:
         return lay.UNKNOWN
     end = m.segment_end[segment]
-    arrived = _reach(m.clock, plan.arrive, adopted)
-    if arrived >= end:
-        return lay.UNKNOWN
-    if plan.taking:
-        filled_at, taken_due = arrived, plan.arrive
-        # The entry walks the other side of the book, whose keys are the negative of its own.
-        filled, value = _walk(m, 1 - side, arrived - 1, plan.size, -plan.key)
-        if filled < 0:
-            return DEFER
-        if filled == 0:
-            plan.end_ms = m.clock[arrived]
-            return lay.UNFILLED
-    else:
-        if m.best[1 - side, arrived - 1] >= -plan.key:
-            plan.end_ms = m.clock[arrived]
-            return lay.REJECTED
-        cancelled = _reach(m.clock, plan.cancel_command + latency, max(_turn(m, plan.cancel_command, 0), arrived))
-        filled_at, taken_due = _fill_step(m, plan, arrived, min(cancelled, end)), -1
-        if filled_at == DEFER:
-            return DEFER
-        if filled_at >= end:
-            return lay.UNKNOWN
-        if filled_at == cancelled:
-            plan.end_ms = m.clock[cancelled]
-            return lay.UNFILLED
-        filled, value = plan.size, plan.size * plan.key * (1 - 2 * side)
-    return _leave(m, plan, latency, end, filled_at, taken_due, filled, value)
-
-
-@njit(cache=True)
-def _leave(m, plan, latency, end, filled_at, taken_due, filled, value):  # type: ignore[no-untyped-def]
-    """From the fill to the market exit."""
-    side = plan.side
-    sign = 1 - 2 * side
-    entry_ms = m.clock[filled_at]
-    held_until = _turn(m, entry_ms + plan.hold, filled_at + 1)
-    trade = _reach(m.trade_step, filled_at, 0)
-    stop, target = plan.stop * sign, plan.target * sign
-    low, high = min(stop, target), max(stop, target)
-    count = len(m.trade_step)
-    while trade < count:
-        if trade % BLOCK == 0 and m.trade_low[trade // BLOCK] > low and m.trade_high[trade // BLOCK] < high:
-            trade += BLOCK
-        elif low < m.trade_price[trade] < high:
+    plan.stage = lay.FLYING
+    step = reach(m.clock, plan.arrive, adopted)
+    cancelled, left = turn(m, plan.cancel_command, adopted), lay.NEVER
+    payment = np.searchsorted(m.funding_ms, m.clock[step - 1], side="right")
+    trade, seen = 0, step
+    while step < end:
+        plan.queue = capped(m, plan.side, plan.key, plan.queue, seen, step) if plan.stage == lay.RESTING else 0
+        if plan.rest_left > 0:
+            plan.rest_queue = capped(m, 1 - plan.side, -plan.target, plan.rest_queue, seen, step)
+        seen = step
+        if step >= cancelled:
+            plan.cancel_due = min(plan.cancel_due, plan.cancel_command + latency)
+            cancelled = lay.NEVER
+        if step >= left:
+            _send_exit(plan, plan.entry_ms + plan.hold + latency, lay.TIME)
+        status, payment = _settle(m, plan, latency, step, payment)
+        if status != lay.OPEN:
+            return status
+        trade = reach(m.trade_step, step, trade)
+        if trade < len(m.trade_step) and m.trade_step[trade] == step:
+            status = _on_trade(m, plan, latency, trade)
             trade += 1
         else:
-            break
-    trade = min(trade, count)
-    if trade < count and m.trade_step[trade] < held_until:
-        reason = lay.STOP if m.trade_price[trade] * sign <= plan.stop else lay.TARGET
-        due, start = m.clock[m.trade_step[trade]] + latency, m.trade_step[trade] + 1
-    else:
-        reason, due, start = lay.TIME, entry_ms + plan.hold + latency, held_until
-    exit_at = _reach(m.clock, due, start)
-    if exit_at >= end:
-        return lay.UNKNOWN
-    exited, exit_value = _walk(m, side, exit_at - 1, filled, -lay.NEVER)
-    if exited != filled:
-        return DEFER
-    plan.filled = filled
-    if not _fund(m, plan, filled_at, taken_due, exit_at, due):
-        return lay.UNKNOWN
-    plan.entry_value, plan.entry_ms, plan.reason = value, entry_ms, reason
-    plan.exited, plan.exit_value = exited, exit_value
-    plan.exit_ms = plan.end_ms = m.clock[exit_at]
-    return lay.CLOSED
+            status = _on_message(m, plan, latency, step)
+        if status != lay.OPEN:
+            return status
+        if left == lay.NEVER and plan.filled > 0:
+            left = turn(m, plan.entry_ms + plan.hold, step + 1)
+        until = min(end, cancelled) if plan.stage == lay.RESTING else end
+        if plan.filled > 0 and plan.exit_due == lay.NEVER:
+            until = min(until, left)
+        step = _next_step(m, plan, step + 1, trade, payment, until)
+    return lay.UNKNOWN
 
 
 @njit(cache=True)

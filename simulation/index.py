@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from market.events import FIRST, SNAPSHOT, EventBatch
 from simulation import _index_build as steps
 from simulation import _layout as lay
-from simulation._index_kernel import Market, live_all
+from simulation._index_kernel import live_all
+from simulation._index_lookups import Market
 from simulation.fills import (
     checked_funding,
     frozen,
@@ -41,8 +42,8 @@ class FillIndex:
     Parameters
     ----------
     events
-        Gives the events from the beginning, each time it is called: once now, and again for plans whose lives are rare
-        (a fill in part, an exit that takes several messages, a maker target).
+        Gives the events from the beginning, each time it is called: once now, and again for plans whose exit the book
+        could not take at once.
 
     Attributes
     ----------

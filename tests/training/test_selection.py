@@ -157,14 +157,17 @@ def test_the_deployed_threshold_is_the_tuned_share_of_out_of_fold_predictions(de
 def test_too_few_labels_for_a_member_are_an_error(desk: Desk) -> None:
     layout, _, _ = desk
     with pytest.raises(TrainingError, match="too few filled long plans"):
-        _seat((layout, _Barren(), desk[2]))  # type: ignore[arg-type]
+        _seat((layout, _Barren(len(layout.rows)), desk[2]))  # type: ignore[arg-type]
 
 
 class _Barren:
     """A market in which nothing is ever filled."""
 
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+
     def table(self, params: StrategyParams) -> Outcomes:
-        rows = 400
+        rows = self._rows
         return Outcomes(
             np.zeros((rows, 2), np.bool_),
             np.ones((rows, 2), np.bool_),
