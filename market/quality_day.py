@@ -223,14 +223,18 @@ def _with_sequence(table: QualityTable, lake: Lake, manifests: Sequence[Manifest
         file = open_parquet(part_path(lake.root, BOOK_STREAM, manifest), BOOK_STREAM, manifest.files[BOOK_STREAM])
         ordinals = np.array(sorted(gap.ordinal for gap in gaps), np.int64)
         state[_NEXT_GAP] = 0
+        # Decoding is what costs: where a part has no gap, nobody asks for ordinals, and times are of marked rows only.
+        asked = ["u", "seq", "flags", *(["ordinal"] if len(ordinals) else [])]
         for group in range(file.num_row_groups):
-            rows = file.read_row_group(group, ["u", "seq", "flags", "ordinal", "time_ms"])
-            columns = {name: rows.column(name).to_numpy() for name in rows.column_names}
+            rows = file.read_row_group(group, asked)
+            u, seq, flags = (rows.column(name).to_numpy() for name in asked[:3])
+            ordinal = rows.column("ordinal").to_numpy() if len(ordinals) else np.zeros(len(rows), np.int64)
             marks = np.zeros(len(rows), np.uint8)
-            _follow(columns["u"], columns["seq"], columns["flags"], columns["ordinal"], ordinals, state, marks)
+            _follow(u, seq, flags, ordinal, ordinals, state, marks)
             if marks.any():
+                times = file.read_row_group(group, ["time_ms"]).column("time_ms").to_numpy()
                 for name, bit in (("breaks", _BREAK), ("repeats", _REPEAT), ("backward", _BACKWARD)):
-                    counts[name] += counted(table.minute_ms, columns["time_ms"][marks & bit != 0])
+                    counts[name] += counted(table.minute_ms, times[marks & bit != 0])
     return replace(table, breaks=counts["breaks"], repeats=counts["repeats"], backward=counts["backward"])
 
 
