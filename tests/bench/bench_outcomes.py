@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from market.events import BOOK, TRADE, EventBatch
 from simulation import FillModel, Plans, PlanStatus, simulate
-from simulation._index_kernel import _displayed, _reach, _turn
+from simulation._index_lookups import displayed, reach, turn
 from simulation._layout import HIDDEN
 from simulation.index import FillIndex
 from tests.bench._harness import benchmark, best_of
@@ -98,10 +98,10 @@ def _arrivals(index: FillIndex, plans: Plans) -> tuple[NDArray[np.int64], NDArra
     arrive, cancel = np.empty(len(plans), np.int64), np.empty(len(plans), np.int64)
     seen = np.ones(len(plans), np.bool_)
     for row, (decide, tif) in enumerate(zip(plans.decide_ms.tolist(), plans.tif_ms.tolist())):
-        entered = _reach(market.clock, decide + _MODEL.latency_ms, _turn(market, decide, 0))
-        left = _reach(market.clock, decide + tif + _MODEL.latency_ms, max(_turn(market, decide + tif, 0), entered))
+        entered = reach(market.clock, decide + _MODEL.latency_ms, turn(market, decide, 0))
+        left = reach(market.clock, decide + tif + _MODEL.latency_ms, max(turn(market, decide + tif, 0), entered))
         side, key = (1 - int(plans.side[row])) // 2, int(plans.side[row] * plans.limit[row])
-        seen[row] = _displayed(market, side, key, entered - 1) != HIDDEN
+        seen[row] = displayed(market, side, key, entered - 1) != HIDDEN
         arrive[row], cancel[row] = clock[min(entered, len(clock) - 1)], clock[min(left, len(clock) - 1)]
     return arrive, cancel, seen
 
