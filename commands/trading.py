@@ -99,4 +99,28 @@ def doctor(context: click.Context, symbol: str, timeframe: str | None, live: boo
     raise SystemExit(exit_code(findings))
 
 
-COMMANDS = (execute, status, halt, resume, flatten, replay, doctor)
+@click.command()
+@click.argument("session")
+@symbol_option
+@click.pass_context
+def compare(context: click.Context, session: str, symbol: str) -> None:
+    """Put a session's fills, prices, fees and profit beside the simulator's on the captured market."""
+    from executor.compare import compare_session
+
+    click.echo(compare_session(settings_of(context), symbol, session).text())
+
+
+@click.command("export-journal")
+@click.argument("session")
+@symbol_option
+@click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="Folder for the Parquet files.")
+@click.pass_context
+def export_journal(context: click.Context, session: str, symbol: str, folder: Path) -> None:
+    """Write a session's journal as Parquet, one file a table."""
+    from executor.export import export_journal as export
+
+    for path in export(settings_of(context), symbol, session, folder):
+        click.echo(path)
+
+
+COMMANDS = (execute, status, halt, resume, flatten, replay, doctor, compare, export_journal)
