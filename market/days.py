@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from market._parts import BOOK_STREAM, LIQUIDATION_STREAM, TICKER_STREAM, TRADE_STREAM, read_parquet
-from market._replay import read_events, with_missing_parts
+from market._replay import iter_events, with_missing_parts
 from market.context import merged, ticker_events
 from market.events import LIQUIDATION, EventBatch
 from market.lake import Lake, origins
@@ -54,8 +54,13 @@ class LakeDay:
             A part is damaged.
         """
         for manifest, gaps in self._parts:
-            events = merged(read_events(self._lake.root, manifest, gaps), _context(self._lake, manifest))
-            yield from events.chunks(chunk_rows)
+            context, done = _context(self._lake, manifest), 0
+            # A piece at a time: a whole part would have to be sorted, and held several times.
+            for events in iter_events(self._lake.root, manifest, gaps):
+                due = int(np.searchsorted(context.ordinal, events.ordinal[-1], side="right"))
+                yield from merged(events, context[done:due]).chunks(chunk_rows)
+                done = due
+            yield from context[done:].chunks(chunk_rows)
 
 
 @dataclass(frozen=True, slots=True)

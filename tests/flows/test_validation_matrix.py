@@ -9,7 +9,7 @@ from features import build, feature_names
 from features.bars import Bars
 from features.drift import FALSE_ALARMS, drift
 from features.quality import feature_quality
-from flows._expectations import grid, lag_minutes, share
+from flows._datadocs import _quiet
 from simulation.synthetic import synthetic_events
 from tests.flows.planted import DAY_MS, clean_bars
 
@@ -103,6 +103,8 @@ def test_what_is_missing_before_warm_up_or_in_a_hole_is_none() -> None:
 
 
 def test_our_own_expectations_compute_what_they_say() -> None:
+    with _quiet():  # Great Expectations uses what is deprecated
+        from flows._expectations import grid, lag_minutes, share
     price = 100 + np.cumsum(np.random.default_rng(1).normal(size=400))
     assert lag_minutes(price, price) == 0
     assert lag_minutes(np.r_[np.full(60, np.nan), price[:-60]], price) == 60

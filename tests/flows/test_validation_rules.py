@@ -15,6 +15,7 @@ from flows.validation import FeatureInput, day_span, validate
 from market import Lake, SessionAssembler
 from market.days import lake_days, old_rules
 from market.errors import LakeError
+from market.events import LIQUIDATION, TICKER, EventBatch
 from tests.market.test_history import DAY_MS, walk
 from tests.market.venue import BTC, NOON_MS, RULES
 
@@ -81,3 +82,12 @@ def test_the_verdict_says_why_older_days_are_left_out(lake: Lake, tmp_path: Path
     bars = FeatureStore(source.store).by_day(lake_days(lake, "BTCUSDT"), "BTCUSDT", 60_000, 50, 60_000)
     assert len(bars)
     assert bars.open_ms[0] >= day_span(second)[0]
+
+
+def test_a_day_read_in_pieces_is_the_whole_day(lake: Lake) -> None:
+    """Tickers and liquidations lie where they were received, however the day is cut."""
+    for day in lake_days(lake, "BTCUSDT"):
+        whole = EventBatch.concat(list(day.events()))
+        assert {TICKER, LIQUIDATION} <= set(whole.kind.tolist())
+        assert (np.diff(whole.ordinal) >= 0).all()
+        assert whole.equals(EventBatch.concat(list(day.events(chunk_rows=7))))
