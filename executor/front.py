@@ -13,6 +13,7 @@ from executor.page import StatusPage
 from executor.session import Echo
 from executor.status import status_values, write_status
 from executor.voices import Voices
+from market.daemon import Notifier
 from market.errors import ConfigError
 from settings import Settings
 
@@ -45,6 +46,7 @@ class Front:
         self._frame_s: float | None = None
         self._losses = 0
         self._page: StatusPage | None = None
+        self._systemd = Notifier()
 
     def frames(self) -> None:
         """Market data came."""
@@ -75,7 +77,9 @@ class Front:
         return {"age_s": age_s, "fresh": fresh, "disconnects": self._losses}
 
     def write(self, *, running: bool) -> None:
-        """Write the status file."""
+        """Write the status file, and tell systemd that the loop turns."""
+        counts = self._parts.session.core.state.counts
+        self._systemd(WATCHDOG="1", STATUS=f"{counts.decisions} decisions, {counts.closed} closed")
         write_status(self._folder, self.values(running=running), self._parts.session.tell)
 
     async def open(self) -> None:
@@ -91,6 +95,7 @@ class Front:
             else:
                 self._page = page
                 self._say(f"status page at http://127.0.0.1:{page.port}/")
+        self._systemd(READY="1")
         parts = self._parts
         council = parts.session.core.state.pending or parts.session.core.state.council
         version = f"council version {council.version}" if council else "no council"
@@ -98,6 +103,7 @@ class Front:
 
     async def close(self) -> None:
         """Serve the page no more."""
+        self._systemd(STOPPING="1")
         if self._page is not None:
             await self._page.close()
 
