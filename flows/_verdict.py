@@ -200,7 +200,11 @@ def current_verdict(folder: Path, lake: Lake, symbol: str) -> Verdict:
             continue
         worst = max(worst, report.status, key=order.index)
         blocks = [f for f in report.findings if f.action == "block"]
-        exclusions = [Exclusion(start_ms, end_ms, "block", f.check, f.failure) for f in blocks] or [
+        whole = [Exclusion(start_ms, end_ms, "block", f.check, f.failure) for f in blocks]
+        if report.status == "blocked" and not whole:
+            # A report that blocks is obeyed, even one that does not say why.
+            whole = [Exclusion(start_ms, end_ms, "block", "status", "the report blocks the day")]
+        exclusions = whole or [
             Exclusion(window.start_ms, window.end_ms, "mask", f.check, f"{f.failure}: {window.cause}")
             if window.cause != f.failure
             else Exclusion(window.start_ms, window.end_ms, "mask", f.check, f.failure)

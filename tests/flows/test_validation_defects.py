@@ -61,7 +61,7 @@ def _clean(seed: int) -> DayReport:
     return judge_day(day, usual(seed))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_nothing_is_found_in_a_clean_recording(seed: int) -> None:
     report = _clean(seed)
     assert report.status == "ok", report.findings

@@ -45,7 +45,7 @@ def _days(bars: Bars) -> list[int]:
 
 
 def test_a_drifted_feature_is_named() -> None:
-    bars = series(5, 3, shift=2.5)
+    bars = series(8, 3, shift=2.5)
     *before, last = _days(bars)
     found = drift(bars, NAMES, STEP_MS, last, before)
     assert [NAMES[i] for i in np.flatnonzero(found.alarmed)] == [NAMES[5]]
