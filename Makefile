@@ -12,7 +12,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint bench ui lock clean
+.PHONY: help env demo test test-all lint bench calibrate ui lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ lint: $(STAMP) ## ruff, mypy --strict, the house plan
 
 bench: $(STAMP) ## measure; ONLY=features runs one room's
 	@$(BIN)/python -m tests.bench $(ONLY)
+
+calibrate: $(STAMP) ## how often the gate passes where there is nothing to find (200 markets; resumable)
+	@nice -n 19 $(BIN)/purplesky calibrate
 
 ui: $(STAMP) ## MLflow, Prefect and the reports, on what is in data/ and mlruns/
 	@$(BIN)/purplesky ui
