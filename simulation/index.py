@@ -150,8 +150,13 @@ def _room(rows: int, changes: int, segments: int) -> steps.Pieces:
 
 def _joined(pieces: list[steps.Pieces]) -> Market | None:
     pieces = pieces or [_room(0, 0, 0)]
-    all_ = steps.Pieces(*(np.concatenate(columns, axis=-1) for columns in zip(*pieces)))
+    parts = [list(columns) for columns in zip(*pieces)]
     pieces.clear()
+    joined = []
+    for columns in parts:  # one after the other, so that only one is held twice
+        joined.append(np.concatenate(columns, axis=-1))
+        columns.clear()
+    all_ = steps.Pieces(*joined)
     low = np.zeros(2, np.int64)
     span = 1
     for side in range(2):

@@ -2,8 +2,15 @@
 
 The rank correlation (Spearman) of every feature with what comes after its bar is measured on the development rows: with
 the close-to-close return over the next bars, and with the net return of a usual order plan of either side. Honest
-features of a traded market reach a few hundredths; a centred filter, a label shifted into the past, or a bar that
-contains its own future reach several tenths. The limit lies between, far from both.
+features of a traded market reach a few hundredths; a label shifted into the past, or a bar that contains its own
+future, reach three quarters and more once luck is taken out; strong planted signals at most 0.55 to 0.6. The limit
+lies between.
+
+What it cannot tell, and why the limit is not lower: half of what a centred filter is made of is the future, so its
+correlation never exceeds √½ = 0.71 (measured on random walks, 3 to 21 bars wide: 0.2 to 0.7 with the next bar). A
+planted signal of strength 3 honestly reaches 0.60 to 0.67 with the next bar and 0.77 with the next three. No limit of a
+correlation lies between the two, at any horizon: such a filter is shown high on the list of the report, but what
+refuses it is ``check-lookahead``, which needs no limit because it compares to the bit.
 
 This finds leaks that *pay*. Whether a value changes when the future is cut off is another test: ``check-lookahead``.
 """

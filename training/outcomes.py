@@ -23,8 +23,9 @@ from training.funding import Funding
 
 #: Event rows that are kept in memory, at about 43 bytes each; a longer tape is read anew for every pass.
 TAPE_ROWS = 24_000_000
-#: Event rows up to which outcomes are looked up in an index, at about 30 bytes each; longer tapes are read through.
-INDEX_ROWS = 30_000_000
+#: Event rows up to which outcomes are looked up in an index, at about 35 bytes each (a month of a busy book is 2 GB);
+#: longer tapes are read through for every table.
+INDEX_ROWS = 64_000_000
 
 Ints = NDArray[np.int64]
 
