@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tests.simulation.test_fills_reference import equal, random_plans
 MODEL = FillModel(latency_ms=20, maker_fee=0.0002, taker_fee=0.00055)
 
 
-def both(batch: EventBatch, plans: Plans, model: FillModel = MODEL, **funding: list[float]) -> FillIndex:
+def both(batch: EventBatch, plans: Plans, model: FillModel = MODEL, **funding: Any) -> FillIndex:
     """Compare; gives the index that was used."""
     index = FillIndex(lambda: iter([batch]))
     assert equal(index.simulate(plans, model, **funding), simulate([batch], plans, model, **funding))
@@ -38,7 +39,7 @@ def test_the_index_equals_the_kernel(seed: int, latency_ms: int, size: int | Non
     if size:  # small enough for whole exits, which the index lives itself
         plans = replace(plans, size=np.full(len(plans), size, np.int64))
     funding = {"funding_ms": [end // 3, end // 2, 2 * end // 3], "funding_rate": [0.001, -0.0005, math.nan]}
-    both(batch, plans, FillModel(latency_ms, 0.0002, 0.00055), **funding)  # type: ignore[arg-type]
+    both(batch, plans, FillModel(latency_ms, 0.0002, 0.00055), **funding)
 
 
 def test_the_index_lives_most_small_plans_itself() -> None:
