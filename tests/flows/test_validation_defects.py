@@ -30,7 +30,14 @@ def _touched(report: DayReport, check: str) -> tuple[set[int], str]:
     return minutes, finding.action
 
 
-@pytest.mark.parametrize("defect", CATALOGUE, ids=[one.identity for one in CATALOGUE])
+#: One in three among the fast tests; `make test-all` tries all of them.
+_MARKED = [
+    pytest.param(one, id=one.identity, marks=() if number % 3 == 0 else pytest.mark.slow)
+    for number, one in enumerate(CATALOGUE)
+]
+
+
+@pytest.mark.parametrize("defect", _MARKED)
 def test_defect(defect: Defect, others: dict[str, float]) -> None:
     day = clean_day(SEED)
     defect.plant(day)

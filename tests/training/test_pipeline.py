@@ -35,7 +35,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingResult, P
     own = configuration.override(
         Settings(),
         paths={"data": folder / "data"},
-        training={"timeframe": "1m", "trials": 8, "members": 3, "seed": 5, "holdout_share": 0.25, "workers": 1},
+        training={"timeframe": "1m", "trials": 16, "members": 3, "seed": 5, "holdout_share": 0.25, "workers": 1},
     )
     return make_market(21, 3.0, MINUTES).train(own, folder / "out"), folder
 
@@ -43,8 +43,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingResult, P
 def test_the_gate_passes_where_there_is_something_to_find(planted: tuple[TrainingResult, Path]) -> None:
     result, _ = planted
     assert result.gate.passed, [reason.text for reason in result.gate.reasons if not reason.passed]
-    assert (result.trials, result.splits) == (8, 15)
-    assert result.gate.figures["tried"] == 24
+    assert (result.trials, result.splits) == (16, 15)
+    assert result.gate.figures["tried"] == 48
 
 
 def test_the_bundle_is_whole_and_says_what_it_is(planted: tuple[TrainingResult, Path]) -> None:
@@ -58,7 +58,9 @@ def test_the_bundle_is_whole_and_says_what_it_is(planted: tuple[TrainingResult, 
     assert manifest.gate_passed
     assert manifest.gate["dsr"] == pytest.approx(result.gate.dsr)
     assert manifest.profile is not None
-    assert set(manifest.profile.missing) == set(council.engine_features)
+    predictions = {name for name in manifest.profile.missing if name.startswith("prediction.")}
+    assert predictions == {f"prediction.{rank}.{side}" for rank in (1, 2, 3) for side in ("long", "short")}
+    assert set(manifest.profile.missing) - predictions == set(council.engine_features)
     # A day is too short for the 24-hour distance: it is left out, and said so.
     assert "missing" in manifest.statistics["left_out"]["vwap_distance_24h"]
     # On less than a day the time of day tells the rows apart, not the market.
@@ -86,7 +88,7 @@ def test_metrics_are_finite_and_the_study_is_journalled(planted: tuple[TrainingR
     journals = list((folder / "data" / "studies").glob("SYNUSDT-1m-*/journal.log"))
     assert len(journals) == 1
     # Operation 4 of Optuna's journal makes a trial; each is there once.
-    assert sum(json.loads(line)["op_code"] == 4 for line in journals[0].read_text().splitlines()) == 8
+    assert sum(json.loads(line)["op_code"] == 4 for line in journals[0].read_text().splitlines()) == 16
     assert result.metrics["holdout_reads"] == 1
     assert result.tags["gate.dsr"] == "met"
     assert float(result.tags["figure.dsr"]) == pytest.approx(result.gate.dsr, rel=1e-4)
