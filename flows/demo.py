@@ -29,7 +29,7 @@ from settings import Settings
 SYMBOL = "SYNUSDT"
 #: Strength of the planted signal, as `purplesky exchange --signal` takes it. At 1.0 an honest gate needs about three
 #: times the bars that a minute and a half can hold; at 2.0 the demo's bars are enough.
-SIGNAL = 2.0
+SIGNAL = 3.0
 
 
 @dataclass(frozen=True, slots=True)
