@@ -228,6 +228,9 @@ class Core:
             return f"venue not ready: {state.venue}"
         if state.trade is not None:
             return f"busy with {state.trade.link_id}"
+        if state.finished and state.finished[-1].last_exit_ms > bar.close_ms:
+            # It ended in the very frame that closed the bar, but after the close: a backtest says the same.
+            return f"busy with {state.finished[-1].link_id}"
         if state.health <= 0:
             return f"health: {state.health_text}"
         if bar.atr is None:

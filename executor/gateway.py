@@ -82,7 +82,7 @@ class Gateway(ABC):
 
     @abstractmethod
     def send(self, action: OrderAction, now_ms: int) -> None:
-        """Carry out an action at `now_ms` of the venue's clock."""
+        """Carry out an action that was due at `now_ms` of the venue's clock."""
 
     @abstractmethod
     def on_market(self, events: EventBatch) -> None:

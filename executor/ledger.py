@@ -55,6 +55,7 @@ class Ledger:
         trade.fees += event.fee if size == event.size else event.fee * size / event.size
         trade.closed += size
         trade.exit_value += event.price * size
+        trade.last_exit_ms = max(trade.last_exit_ms, event.time_ms)
         if event.role == "target":
             self._guard.target_filled(trade, event.link_id, size)
         if event.role != "exit" or not trade.exit_reason:

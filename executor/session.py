@@ -288,16 +288,20 @@ class Session:
     def drive(self, events: Sequence[Event]) -> None:
         """Give events to the core, write down what follows, then do it; and so on with what that gives."""
         while events:
-            turns = [Turn(event, self.core.on(event)) for event in events]
+            turns, moments = [], []
+            for event in events:
+                due, before_ms = self.core.deadline_ms(), self.core.state.now_ms
+                turns.append(Turn(event, self.core.on(event)))
+                moments.append(_moment(event, due, before_ms, self.core.state.now_ms))
             self._unwritten += turns
             written = self._write()
             refused: list[Event] = []
-            for action in (action for turn in turns for action in turn.actions):
+            for action, moment_ms in ((action, at) for turn, at in zip(turns, moments) for action in turn.actions):
                 if isinstance(action, PlaceEntry) and not written:
                     now = self.core.state.now_ms
                     refused.append(OrderRejected(now, action.link_id, -1, "the journal cannot be written"))
                 else:
-                    self._act(action)
+                    self._act(action, moment_ms)
             found, self._found = self._found, []
             events = [*refused, *self.gateway.take(), *found]
 
@@ -320,10 +324,10 @@ class Session:
         self._unwritten.clear()
         return True
 
-    def _act(self, action: Action) -> None:
+    def _act(self, action: Action, moment_ms: int) -> None:
         match action:
             case PlaceEntry() | PlaceTarget() | CancelEntry() | ClosePosition() | QueryOrder() | SetProtection():
-                self.gateway.send(action, self.core.state.now_ms)
+                self.gateway.send(action, moment_ms)
             case ReadEquity():
                 self._read_equity = True
             case ReadPosition():
@@ -350,6 +354,17 @@ class Session:
     def last_decision(self) -> Decided | None:
         """The decision of the last bar."""
         return self.decisions[-1] if self.decisions else None
+
+
+def _moment(event: Event, due_ms: int | None, before_ms: int, now_ms: int) -> int:
+    """When what follows from an event was due: at a bar's close, at a deadline since the last event, or just now.
+
+    A frame that moves the clock past such a moment comes a little after it. A backtest sends its orders at the moment
+    itself, and so must a venue of our own; what is in force when the order arrives is the same for both.
+    """
+    if isinstance(event, BarClosed):
+        return event.close_ms
+    return due_ms if due_ms is not None and before_ms < due_ms <= now_ms else now_ms
 
 
 def _bar(bars: Bars, row: int, now: int, book_age: int, lag_ms: int) -> BarClosed:

@@ -103,6 +103,8 @@ class Trade(msgspec.Struct):
         Sums of ticks times steps.
     first_fill_ms
         Time of the first entry execution; the holding time counts from it.
+    last_exit_ms
+        Time of the last execution against the position; -1 before the first.
     protected
         Steps that a confirmed stop covers.
     naked_ms
@@ -151,6 +153,7 @@ class Trade(msgspec.Struct):
     fees: Decimal = Decimal(0)
     funding: Decimal = Decimal(0)
     first_fill_ms: int | None = None
+    last_exit_ms: int = -1
     protected: int = 0
     naked_ms: int | None = None
     close_link: str | None = None
