@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from market._part_files import part_path
 from market._parts import BOOK_STREAM, TRADE_STREAM, damaged, open_parquet, read_parquet
 from market.events import BOOK, FIRST, GAP, TRADE, EventBatch
 from market.manifest import Gap, Manifest, Merged
 from market.sequence import SESSION_START
-from market.writer import part_path
 
 _EVENT_COLUMNS = ("time_ms", "price", "size", "ordinal", "recv_ns")
 

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from market._buffer import day_start_ms
+from market._part_files import end_removals, manifest_path, part_path, remove_merged, remove_part
 from market._parts import STREAMS, arrow_schema, lake_io, publish, read_parquet, stage, staged, thorough_options
 from market._replay import with_missing_parts
 from market.errors import LakeError
 from market.lake import Lake
 from market.manifest import Gap, Manifest, Merged, StreamFile, encode_manifest
-from market.writer import manifest_path, part_path, remove_merged
 
 #: Rows of a row group of a merged file: what a reader holds at a time.
 _GROUP_ROWS = 1 << 18
@@ -252,6 +252,8 @@ def retain(lake: Lake, policy: Retention) -> list[tuple[str, str, int]]:
     list of (symbol, date, bytes)
         What was removed. Its time counts as a hole from then on.
     """
+    for symbol in lake.symbols():
+        end_removals(lake.root, symbol)
     days = [
         (date, symbol, list(parts))
         for symbol in lake.symbols()
@@ -275,8 +277,6 @@ def _remove(lake: Lake, symbol: str, parts: Sequence[Manifest]) -> None:
     lock = lake.compaction_lock(symbol)
     try:
         for manifest in parts:
-            for path in (manifest_path(lake.root, manifest), *(part_path(lake.root, s, manifest) for s in STREAMS)):
-                with lake_io(path):
-                    path.unlink(missing_ok=True)
+            remove_part(lake.root, manifest)
     finally:
         lock.release()

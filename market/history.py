@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from market._part_files import part_path
 from market._parts import BOOK_STREAM, CHECKPOINT_STREAM, read_parquet
 from market._replay import SuspectWindow, with_missing_parts
 from market.errors import DataError, EmptyLakeError
@@ -15,7 +16,6 @@ from market.instruments import Instrument
 from market.ladder import Checkpoint, Ladder, LiveBook, checkpoints
 from market.lake import STALL_MS, Lake
 from market.manifest import Manifest
-from market.writer import part_path
 
 _FOREVER = 1 << 62
 

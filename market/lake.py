@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from market._part_files import part_path, remove_merged
 from market._parts import BOOK_STREAM, STREAMS, TRADE_STREAM, damaged, publish, stage
 from market._replay import SuspectWindow, iter_events, suspect_windows, with_missing_parts, within
 from market.errors import AlreadyRunningError, EmptyLakeError, LakeError, UnknownSymbolError
@@ -20,7 +21,7 @@ from market.instruments import Instrument
 from market.locks import SymbolLock
 from market.manifest import Gap, Manifest, Merged, StreamFile, read_manifest
 from market.recovery import ending, recover
-from market.writer import Ending, LakeWriter, part_path, quarantine_unsealed, remove_merged
+from market.writer import Ending, LakeWriter, quarantine_unsealed
 
 #: Silence of the book that makes a suspect window when nothing else is said (ms).
 STALL_MS = 60_000

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
+from market._part_files import part_path
 from market._parts import BOOK_STREAM, TICKER_STREAM, TRADE_STREAM, open_parquet, read_parquet
 from market._replay import with_missing_parts
 from market.events import ASK, BID, BOOK, FIRST, LAST, SNAPSHOT, EventBatch
@@ -24,7 +25,6 @@ from market.ladder import Checkpoint
 from market.lake import Lake
 from market.manifest import Manifest, Oddity
 from market.quality import MINUTE_MS, QualityBuilder, QualityTable, Window, counted
-from market.writer import part_path
 
 #: A last price may be told this long before or after its trade is (ms).
 _TOLD_WITHIN_MS = 2_000

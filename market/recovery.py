@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from market._buffer import PartBuffer
+from market._part_files import part_path
 from market._parts import LIQUIDATION_STREAM, TICKER_STREAM, TRADE_STREAM, lake_io, read_parquet
 from market.instruments import Instrument
 from market.journal import Journalled, read_journal
 from market.manifest import Manifest
 from market.records import GapMark, place_of, record_ms
-from market.writer import Ending, journal_folder, part_path, write_parts
+from market.writer import Ending, journal_folder, write_parts
 
 #: Cause of the gap behind what was recovered.
 CRASH = "recorder was cut off"

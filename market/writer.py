@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import msgspec
 import numpy as np
 
 from market._buffer import PartBuffer, SealedPart, part_name, utc_day
+from market._part_files import end_removals, manifest_path, part_path
 from market._parts import BOOK_STREAM, STREAMS, lake_io, publish, stage, staged
 from market.assembler import Assembled
 from market.errors import LakeError
@@ -20,7 +20,7 @@ from market.instruments import Instrument
 from market.journal import JournalFile, Place
 from market.ladder import Checkpoint, LiveBook
 from market.locks import SymbolLock
-from market.manifest import Manifest, encode_manifest, read_manifest
+from market.manifest import Manifest, encode_manifest
 from market.records import BookRun, DoubtMark, GapMark, OddityMark, place_of, record_ms
 
 #: Rows after which a part is sealed by itself, so that reading a part back stays within a few hundred MB.
@@ -86,31 +86,6 @@ def write_parts(root: Path, parts: Sequence[SealedPart]) -> None:
         raise
 
 
-def part_path(root: Path, stream: str, manifest: Manifest) -> Path:
-    """Where the file of a stream of a part lies."""
-    return root / stream / f"symbol={manifest.symbol}" / f"date={manifest.date}" / f"{manifest.part}.parquet"
-
-
-def manifest_path(root: Path, manifest: Manifest) -> Path:
-    """Where the manifest of a part lies: beside its book file, out of sight of readers of Parquet folders."""
-    return part_path(root, BOOK_STREAM, manifest).with_name(f"_{manifest.part}.json")
-
-
-def remove_merged(root: Path, symbol: str) -> None:
-    """Delete the parts that compaction has merged into others: manifests first, so that none is half there."""
-    manifests = sorted((root / BOOK_STREAM / f"symbol={symbol}").glob("date=*/_*.json"))
-    for path in manifests:
-        # A part that was merged twice is gone with the first one that names it.
-        if not path.exists() or b'"merged": []' in path.read_bytes():
-            continue
-        manifest = read_manifest(path)
-        for one in manifest.merged:
-            old = msgspec.structs.replace(manifest, part=one.part)
-            for gone in (manifest_path(root, old), *(part_path(root, stream, old) for stream in STREAMS)):
-                with lake_io(gone):
-                    gone.unlink(missing_ok=True)
-
-
 def journal_folder(root: Path, symbol: str) -> Path:
     """Where the journal of a symbol lies."""
     return root / ".journal" / symbol
@@ -124,6 +99,7 @@ def quarantine_unsealed(root: Path, symbol: str) -> list[Path]:
     list of Path
         Where they are now.
     """
+    end_removals(root, symbol)
     moved: list[Path] = []
     for stream in STREAMS:
         for path in sorted((root / stream / f"symbol={symbol}").glob("date=*/*")):

@@ -1,7 +1,8 @@
 """A recording that is killed at a chosen system call or instant; a server forks one such process after another.
 
-``python -m tests.market.crash`` reads requests ``{"lake", "acked", "session", "call", "after"}`` a line and answers
-with how the forked process ended. Forking saves the imports: hundreds of kills take seconds.
+``python -m tests.market.crash`` reads requests ``{"lake", "job", "acked", "session", "call", "after"}`` a line and
+answers with how the forked process ended. Forking saves the imports: hundreds of kills take seconds. The jobs besides
+recording are the compaction of past days, and the removal of old ones.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from market import EventBatch, Lake, LakeWriter, SessionAssembler
 from market.bulk import BulkAssembler
+from market.compaction import Retention, compact, retain
 from market.feed import Frame
 from market.records import BookRun
 from tests.market.venue import BTC, NOON_MS, RULES, book, liquidation, snapshot, ticker, trade
@@ -86,6 +88,14 @@ def _take(bulk: BulkAssembler, writer: LakeWriter, waiting: list[Frame]) -> None
     waiting.clear()
 
 
+def tidy(lake: Lake, job: str) -> None:
+    """Merge the parts of past days, or remove those days."""
+    if job == "compact":
+        compact(lake, "BTCUSDT")
+    else:
+        retain(lake, Retention(max_age_days=0))
+
+
 def die_at(call: int) -> None:
     """Kill this process at its `call`-th system call that changes the disk: before it, after it, or half way."""
     count = 0
@@ -111,19 +121,28 @@ def die_at(call: int) -> None:
 
 
 def child(request: dict[str, Any]) -> None:
-    """One recording, until it is killed or done."""
+    """One job, until it is killed or done."""
+    lake = Lake(Path(request["lake"]))
+    if request["job"] != "record":
+        if request["call"]:
+            die_at(request["call"])
+        tidy(lake, request["job"])
+        return
     ack = os.open(request["acked"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     write = os.pwrite
 
     if request["call"]:
         die_at(request["call"])
-    record(Lake(Path(request["lake"])), request["session"], lambda count: write(ack, b"%8d" % count, 0))
+    record(lake, request["session"], lambda count: write(ack, b"%8d" % count, 0))
 
 
 def serve() -> None:
     """Answer requests until standard input ends."""
     with tempfile.TemporaryDirectory() as folder:
-        record(Lake(Path(folder)), 0, lambda count: None)  # everything is imported and compiled before the first fork
+        lake = Lake(Path(folder))
+        record(lake, 0, lambda count: None)
+        compact(lake, "BTCUSDT")
+        retain(lake, Retention(max_age_days=0))  # everything is imported and compiled before the first fork
     for line in sys.stdin:
         request = json.loads(line)
         pid = os.fork()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from market import EventBatch, Lake
+from market.compaction import Retention, compact, retain
 from market.errors import LakeError
 from market.events import GAP
 from market.journal import read_journal
@@ -33,8 +35,9 @@ def kill() -> Iterator[Kill]:
     command = [sys.executable, "-m", "tests.market.crash"]
     with subprocess.Popen(command, stdin=-1, stdout=-1, cwd=root, text=True) as server:
 
-        def run(lake: Path, session: int, *, call: int = 0, after: float = 0.0) -> int:
-            request = {"lake": str(lake), "acked": str(lake.parent / f"acked{session}"), "session": session}
+        def run(lake: Path, session: int, *, job: str = "record", call: int = 0, after: float = 0.0) -> int:
+            acked = str(lake.parent / f"acked{session}")
+            request = {"lake": str(lake), "job": job, "acked": acked, "session": session}
             assert server.stdin is not None
             assert server.stdout is not None
             server.stdin.write(json.dumps({**request, "call": call, "after": after}) + "\n")
@@ -121,6 +124,61 @@ def test_killed_at_random_instants(memory: Path, kill: Kill) -> None:
         delays = (rng.uniform(0.002, 0.05), rng.uniform(0.002, 0.05))
         kills += attempt(memory / str(n), kill, (0, 0), delays).count(-9)
     assert kills >= 25
+
+
+@pytest.fixture
+def past_day(memory: Path) -> Lake:
+    """Two sessions over midnight: a past day of several parts, and a newest one."""
+    lake = Lake(memory / "whole")
+    for session in range(2):
+        record(lake, session, lambda count: None)
+    assert len(lake.sealed("BTCUSDT")) > 4
+    return lake
+
+
+@pytest.mark.failure(38)
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_compaction_killed_at_any_system_call_changes_no_row(
+    memory: Path, past_day: Lake, kill: Kill, step: int
+) -> None:
+    """Readers see all rows once after every kill, and the next compaction ends the work."""
+    rows, print_before = EventBatch.concat(past_day.events("BTCUSDT")), past_day.fingerprint("BTCUSDT")
+    for call in range(1, 200, step):
+        root = memory / str(call)
+        shutil.copytree(past_day.root, root)
+        code = kill(root, 0, job="compact", call=call)
+        assert code in {0, -9}
+        check_visible(root)
+        for _ in range(2):
+            lake = Lake(root)
+            assert EventBatch.concat(lake.events("BTCUSDT")).equals(rows), call
+            assert lake.fingerprint("BTCUSDT") == print_before
+            compact(lake, "BTCUSDT")
+        assert not list(root.rglob("*.tmp"))
+        assert len(lake.sealed("BTCUSDT")) < len(past_day.sealed("BTCUSDT"))
+        if code == 0:
+            break
+    assert code == 0
+    assert call > 20
+
+
+@pytest.mark.failure(38)
+def test_a_removal_of_old_days_killed_at_any_system_call_is_ended_by_the_next(
+    memory: Path, past_day: Lake, kill: Kill
+) -> None:
+    newest = past_day.sealed("BTCUSDT")[-1].date
+    for call in range(1, 200):
+        root = memory / str(call)
+        shutil.copytree(past_day.root, root)
+        code = kill(root, 0, job="retain", call=call)
+        check_visible(root)
+        retain(Lake(root), Retention(max_age_days=0))
+        assert {part.date for part in Lake(root).sealed("BTCUSDT")} == {newest}
+        assert {path.parent.name for path in root.rglob("*.parquet")} == {f"date={newest}"}, call
+        if code == 0:
+            break
+    assert code == 0
+    assert call > 5
 
 
 def test_a_session_that_is_not_killed_leaves_no_journal(tmp_path: Path) -> None:
