@@ -88,6 +88,7 @@ class _Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     probabilities: tuple[float, ...]
     quantiles: dict[str, tuple[float, ...]]
     missing: dict[str, float]
+    longest: dict[str, int] = {}
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,7 +158,12 @@ def save_bundle(
         "gate": gate,
         "statistics": statistics or {},
         "profile": profile
-        and {"probabilities": profile.probabilities, "quantiles": profile.quantiles, "missing": profile.missing},
+        and {
+            "probabilities": profile.probabilities,
+            "quantiles": profile.quantiles,
+            "missing": profile.missing,
+            "longest": profile.longest,
+        },
         "software": _software(),
         "files": {
             name: {"sha256": hashlib.sha256(text).hexdigest(), "bytes": len(text)} for name, text in texts.items()
@@ -273,7 +279,8 @@ def _member(folder: Path, document: _Document, member: _Member) -> Member:
 def _manifest(document: _Document) -> Manifest:
     profile = None
     if document.profile is not None:
-        profile = TrainingProfile(document.profile.probabilities, document.profile.quantiles, document.profile.missing)
+        told = document.profile
+        profile = TrainingProfile(told.probabilities, told.quantiles, told.missing, told.longest)
     return Manifest(
         symbol=document.symbol,
         timeframe=document.timeframe,

@@ -25,11 +25,14 @@ class TrainingProfile:
         Per feature the quantiles of its known values; empty where it was never known.
     missing
         Per feature the share of rows in which it was unknown.
+    longest
+        Per feature the most rows in a row in which it kept its value; empty in bundles that were made without it.
     """
 
     probabilities: tuple[float, ...]
     quantiles: Mapping[str, tuple[float, ...]]
     missing: Mapping[str, float]
+    longest: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -40,7 +43,7 @@ class TrainingProfile:
         Parameters
         ----------
         values
-            ``float64[n, F]``, n at least 1.
+            ``float64[n, F]``, n at least 1, in order of time.
         names
             Of the F features.
         probabilities
@@ -54,7 +57,14 @@ class TrainingProfile:
             known = values[np.isfinite(values[:, column]), column]
             quantiles[name] = tuple(np.quantile(known, probabilities).tolist()) if known.size else ()
             missing[name] = 1.0 - known.size / values.shape[0]
-        return cls(tuple(float(p) for p in probabilities), quantiles, missing)
+        longest = {name: _longest(values[:, column]) for column, name in enumerate(names)}
+        return cls(tuple(float(p) for p in probabilities), quantiles, missing, longest)
+
+
+def _longest(values: npt.NDArray[np.float64]) -> int:
+    """The most rows in a row with one known value."""
+    edges = np.flatnonzero(np.r_[True, values[1:] != values[:-1], True])
+    return int(np.diff(edges).max())
 
 
 @dataclass(frozen=True, slots=True)

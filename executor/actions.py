@@ -87,6 +87,10 @@ class ReadPosition(Message, frozen=True):
     """Read the position and the open orders."""
 
 
+class TracePosition(Message, frozen=True):
+    """Find out which executions made the position; the answer is a ``PositionOrigin``."""
+
+
 class Alert(Message, frozen=True):
     """Tell a person."""
 
@@ -167,6 +171,7 @@ Action = (
     | QueryOrder
     | ReadEquity
     | ReadPosition
+    | TracePosition
     | Alert
     | SwapCouncil
     | Decided

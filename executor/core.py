@@ -17,7 +17,6 @@ from executor import risk
 from executor.actions import (
     Action,
     Alert,
-    CancelEntry,
     Decided,
     MemberSaid,
     PlaceEntry,
@@ -27,6 +26,7 @@ from executor.actions import (
 )
 from executor.desk import Desk
 from executor.events import (
+    AccountKilled,
     BarClosed,
     Clock,
     CouncilChanged,
@@ -43,21 +43,22 @@ from executor.events import (
     OrdersRead,
     OrderState,
     OrderUnknown,
+    OthersHold,
+    PositionOrigin,
     PositionRead,
     Protected,
     ProtectionRejected,
     Resume,
+    RulesChanged,
     Stopping,
     VenueState,
 )
-from executor.ids import plan_of
-from executor.sanity import Yardstick, frozen
-from executor.state import CoreConfig, CoreState, CouncilRef
+from executor.reconcile import Reconciler
+from executor.sanity import Yardstick, frozen, stillness
+from executor.state import CoreConfig, CoreState, CouncilRef, Others
 
 #: Gives the council of a content hash; raises when it has none.
 CouncilSource = Callable[[str], Council]
-#: Position readings in a row, each against our executions, that pause trading.
-STRANGE_READS = 2
 #: Pause between two alarms of the same lasting state.
 ALARM_MS = 60_000
 
@@ -81,6 +82,7 @@ class Core:
         self.rules = config.rules()
         self._councils = councils
         self._desk = Desk(config, self.rules, self.state)
+        self._reconciler = Reconciler(config, self.rules, self.state, self._desk)
         self._yardsticks: dict[str, Yardstick] = {}
         self._quote = (-1, -1)
 
@@ -118,15 +120,15 @@ class Core:
             case ProtectionRejected():
                 return desk.guard.refused(event)
             case VenueState():
-                return self._venue(event)
+                return self._reconciler.venue(event)
             case Funding():
                 return desk.ledger.funding(event)
             case EquityRead():
                 return risk.on_equity(state.risk, self.config, event, state.now_ms)
             case PositionRead():
-                return self._position(event)
+                return self._reconciler.position(event)
             case OrdersRead():
-                return self._orders(event)
+                return self._reconciler.orders(event)
             case CouncilChanged():
                 return self._council_changed(event)
             case Halt():
@@ -135,11 +137,20 @@ class Core:
             case Resume():
                 state.flatten, state.strange = None, 0
                 state.health, state.health_text = 1.0, ""
-                return risk.resume(state.risk)
+                return risk.resume(state.risk, state.now_ms)
             case Flatten():
                 return self._flatten(event)
             case HealthChanged():
                 return self._health(event)
+            case OthersHold():
+                state.others = Others(event.notional, event.risk, event.account)
+                return []
+            case AccountKilled():
+                return risk.on_account_killed(state.risk, event)
+            case RulesChanged():
+                return self._reconciler.rules_changed(event)
+            case PositionOrigin():
+                return self._reconciler.origin(event)
             case Stopping():
                 state.stopping = True
                 return []
@@ -154,12 +165,13 @@ class Core:
             return [Alert("warning", "future-bar", f"bar {bar.open_ms} closes after the clock: ignored")]
         actions = self._swap()
         repeated = frozen(bar.values, state.last_values)
+        values = np.frombuffer(bar.values, "<f8")
+        state.still = stillness(values, state.last_values, state.still)
         state.last_bar_ms, state.last_values = bar.open_ms, bar.values
         state.counts.bars += 1
         self._quote = (bar.bid, bar.ask)
         if state.council is None:
             return [*actions, Decided(bar.open_ms, None, None, "no council")]
-        values = np.frombuffer(bar.values, "<f8")
         objection = self._objection(bar, values, repeated)
         if objection:
             return [*actions, Decided(bar.open_ms, None, None, objection)]
@@ -174,7 +186,8 @@ class Core:
             return "bar not whole, or touched by a suspect window"
         if repeated:
             return "frozen: the features repeat the last bar's"
-        return self._yardstick(self.state.council.content_hash).objection(values)
+        yardstick = self._yardstick(self.state.council.content_hash)
+        return yardstick.objection(values) or yardstick.stuck(self.state.still, self.config.freeze_bars)
 
     def _yardstick(self, content_hash: str) -> Yardstick:
         if content_hash not in self._yardsticks:
@@ -192,26 +205,38 @@ class Core:
         return _voted(pending.content_hash, self._councils(pending.content_hash).vote(values))
 
     def _act(self, bar: BarClosed, decision: Decision, shadow: Voted | None) -> list[Action]:
-        state, config = self.state, self.config
+        state = self.state
         assert state.council is not None
         vote = _voted(state.council.content_hash, decision)
-        alerts: list[Action] = []
+        alerts: list[Alert] = []
         entry: PlaceEntry | None = None
         reason = self._gate(bar, decision)
         if not reason:
-            assert decision.params is not None
-            assert state.risk.equity is not None
-            assert bar.atr is not None
-            plan = make_plan(decision.params, decision.side, bar.close, bar.atr, config.timeframe_ms)
-            if plan is None:
-                reason = f"no valid prices (close {bar.close}, ATR {bar.atr})"
-                alerts.append(Alert("warning", "no-prices", reason))
-            else:
-                steps, reason = risk.size_steps(config, self.rules, self._stake(), plan.limit, plan.stop)
-                if not reason:
-                    entry = self._desk.place(plan, steps, bar.close_ms, bar.atr, state.council.content_hash)
+            entry, reason, alerts = self._enter(bar, decision)
         decided = Decided(bar.open_ms, vote, entry.link_id if entry else None, reason, shadow)
         return [decided, *alerts, *([entry] if entry else [])]
+
+    def _enter(self, bar: BarClosed, decision: Decision) -> tuple[PlaceEntry | None, str, list[Alert]]:
+        """The entry that the vote asks for, or why there is none, and what to say about it."""
+        state, config = self.state, self.config
+        assert decision.params is not None
+        assert state.risk.equity is not None
+        assert state.council is not None
+        assert bar.atr is not None
+        plan = make_plan(decision.params, decision.side, bar.close, bar.atr, config.timeframe_ms)
+        if plan is None:
+            reason = f"no valid prices (close {bar.close}, ATR {bar.atr})"
+            return None, reason, [Alert("warning", "no-prices", reason)]
+        left = risk.room(config, state.risk.equity, state.others)
+        wish, reason = risk.size_steps(config, self.rules, self._stake(), plan.limit, plan.stop)
+        if reason:
+            return None, reason, []
+        steps, reason = risk.size_steps(config, self.rules, self._stake(), plan.limit, plan.stop, left)
+        if reason:
+            return None, reason, []
+        entry = self._desk.place(plan, steps, bar.close_ms, bar.atr, state.council.content_hash)
+        text = f"portfolio cap: {steps} steps instead of {wish}; {left.text}"
+        return entry, "", [Alert("info", "portfolio", text)] if steps < wish else []
 
     def _stake(self) -> Decimal:
         """Equity as far as the health monitor lets it be risked."""
@@ -226,6 +251,8 @@ class Core:
             return "stopping"
         if state.venue:
             return f"venue not ready: {state.venue}"
+        if state.rules:
+            return f"contract rules: {state.rules}"
         if state.trade is not None:
             return f"busy with {state.trade.link_id}"
         if state.finished and state.finished[-1].last_exit_ms > bar.close_ms:
@@ -238,6 +265,7 @@ class Core:
         account = risk.account_gate(state.risk, self.config, state.now_ms)
         if not account and state.strange:
             return "position being compared"
+        account = account or risk.rate_gate(state.risk, self.config, state.now_ms) or state.others.account
         return account or risk.market_gate(bar, self.config)
 
     # --- councils ----------------------------------------------------------------------------------------------------
@@ -270,53 +298,7 @@ class Core:
         state.health, state.health_text = 1.0, ""
         return [SwapCouncil(state.council.content_hash, state.council.version)]
 
-    # --- reconciliation and commands ---------------------------------------------------------------------------------
-
-    def _position(self, event: PositionRead) -> list[Action]:
-        """Compare; an unknown position changes nothing, and a strange one is never touched."""
-        state, trade = self.state, self.state.trade
-        if event.position is None:
-            return []
-        ours = trade.side * trade.open if trade is not None else 0
-        in_flight = trade is not None and (trade.close_link is not None or trade.entry_live)
-        if event.position == ours or in_flight:
-            state.strange = 0
-            return []
-        state.strange += 1
-        if state.strange < STRANGE_READS:
-            return [ReadPosition()]
-        state.risk.paused["position"] = f"position {event.position}, executions say {ours}"
-        text = f"the venue's position is {event.position} steps, our executions say {ours}: entries paused"
-        return [Alert("critical", "position", text)]
-
-    def _venue(self, event: VenueState) -> list[Action]:
-        before, self.state.venue = self.state.venue, "" if event.ready else event.cause or "not ready"
-        if event.ready:
-            return [Alert("info", "venue", "the venue has told everything: entries are allowed")] if before else []
-        return [] if before else [Alert("warning", "venue", f"{event.cause}: no entries until the venue has told all")]
-
-    def _orders(self, event: OrdersRead) -> list[Action]:
-        """Look for orders that are not ours, and for ours that are not there; own protection never counts as one."""
-        if event.orders is None:
-            return []
-        stem, trade = f"{self.rules.symbol}-", self.state.trade
-        foreign = [o.link_id for o in event.orders if not o.protective and not o.link_id.startswith(stem)]
-        actions: list[Action] = []
-        if trade is not None:
-            actions += self._desk.guard.missing(trade, frozenset(order.link_id for order in event.orders))
-        for order in event.orders:
-            if not order.protective and order.link_id.startswith(stem) and not self._of_plan(order.link_id):
-                text = f"entry {order.link_id} of a plan that has ended is still open: cancelled"
-                actions += [CancelEntry(order.link_id), Alert("warning", "orphan", text)]
-        if not foreign:
-            return actions
-        self.state.risk.paused["foreign"] = f"{len(foreign)} foreign order(s)"
-        text = f"{len(foreign)} order(s) that are not ours: entries paused, left alone"
-        return [*actions, Alert("critical", "foreign", text)]
-
-    def _of_plan(self, link_id: str) -> bool:
-        trade = self.state.trade
-        return trade is not None and plan_of(link_id) == plan_of(trade.link_id)
+    # --- commands, health and alarms ---------------------------------------------------------------------------------
 
     def _flatten(self, event: Flatten) -> list[Action]:
         state = self.state

@@ -35,7 +35,7 @@ class Desk:
     def __init__(self, config: CoreConfig, rules: Instrument, state: CoreState) -> None:
         self._config, self._rules, self._state = config, rules, state
         self.guard = Guard(config, state)
-        self.ledger = Ledger(state, self.guard)
+        self.ledger = Ledger(state, self.guard, rules.symbol)
 
     # --- entry -------------------------------------------------------------------------------------------------------
 
@@ -59,6 +59,7 @@ class Desk:
             target_maker=plan.target_maker,
         )
         self._state.counts.orders += 1
+        risk.note_entry(self._state.risk, self._state.now_ms)
         return self._entry_order(self._state.trade)
 
     @staticmethod
@@ -170,13 +171,17 @@ class Desk:
         trade.link_id = entry_id(self._rules.symbol, trade.decided_ms, trade.side, trade.attempt)
         trade.entry, trade.done_ms, trade.sent_ms, trade.exit_reason = "sent", None, self._state.now_ms, ""
         self._state.counts.orders += 1
+        risk.note_entry(self._state.risk, self._state.now_ms)
         return [self._entry_order(trade)]
 
     def _may_enter(self, trade: Trade) -> bool:
         state = self._state
-        if state.stopping or state.flatten or state.venue or state.now_ms >= trade.decided_ms + trade.tif_ms:
+        if state.stopping or state.flatten or state.venue or state.rules:
             return False
-        return not risk.account_gate(state.risk, self._config, state.now_ms)
+        if state.now_ms >= trade.decided_ms + trade.tif_ms:
+            return False
+        gates = (risk.account_gate, risk.rate_gate)
+        return not any(gate(state.risk, self._config, state.now_ms) for gate in gates) and not state.others.account
 
     # --- duties ------------------------------------------------------------------------------------------------------
 

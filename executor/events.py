@@ -253,6 +253,70 @@ class HealthChanged(Message, frozen=True):
     text: str
 
 
+class OthersHold(Message, frozen=True):
+    """What the other contracts of the account use, as far as this process looks after them; told before a bar.
+
+    Attributes
+    ----------
+    notional, risk
+        USDT of their positions and of entries that may still fill: their value, and what their stops would lose.
+    account
+        Why the account may not enter, as another contract has seen it; empty if it may.
+    """
+
+    now_ms: int
+    notional: Decimal
+    risk: Decimal
+    account: str = ""
+
+
+class AccountKilled(Message, frozen=True):
+    """The kill switch fired for another contract of the account, at `killed_ms`: there is one equity."""
+
+    now_ms: int
+    killed_ms: int
+    text: str
+
+
+class RulesChanged(Message, frozen=True):
+    """The market's prices or sizes do not fit the contract rules in force; an empty `text`: they do after all."""
+
+    now_ms: int
+    text: str
+
+
+class PositionOrigin(Message, frozen=True):
+    """Where a position comes from whose plan is not known; the answer to a ``TracePosition``.
+
+    Attributes
+    ----------
+    position
+        Signed steps; ``None`` when that could not be found out.
+    link_id
+        Of the last entry of ours that made it; empty if somebody else's execution is in it.
+    entry_value
+        Sum of ticks times steps of what is held.
+    first_fill_ms
+        When it began.
+    stop, target
+        Ticks of the venue's resident stop and target; 0 for none.
+    fees
+        USDT, of what is held.
+    executions
+        Ids of the executions that made it.
+    """
+
+    now_ms: int
+    position: int | None
+    link_id: str = ""
+    entry_value: int = 0
+    fees: Decimal = Decimal(0)
+    first_fill_ms: int = -1
+    stop: int = 0
+    target: int = 0
+    executions: tuple[str, ...] = ()
+
+
 class Stopping(Message, frozen=True):
     """The process ends: an unfilled entry must not stay behind; a position keeps its stop on the venue."""
 
@@ -280,6 +344,10 @@ Event = (
     | Resume
     | Flatten
     | HealthChanged
+    | OthersHold
+    | AccountKilled
+    | RulesChanged
+    | PositionOrigin
     | Stopping
 )
 

@@ -21,6 +21,7 @@ from executor.actions import (
     ReadEquity,
     ReadPosition,
     SetProtection,
+    TracePosition,
 )
 from executor.events import (
     EquityRead,
@@ -34,6 +35,7 @@ from executor.events import (
     OrdersRead,
     OrderState,
     OrderUnknown,
+    PositionOrigin,
     PositionRead,
     Protected,
 )
@@ -47,7 +49,15 @@ from simulation.fills import ExitReason, FillModel, PlanStatus
 
 #: What a gateway can be asked to do.
 OrderAction = (
-    PlaceEntry | PlaceTarget | CancelEntry | ClosePosition | QueryOrder | SetProtection | ReadEquity | ReadPosition
+    PlaceEntry
+    | PlaceTarget
+    | CancelEntry
+    | ClosePosition
+    | QueryOrder
+    | SetProtection
+    | ReadEquity
+    | ReadPosition
+    | TracePosition
 )
 
 _DUPLICATE, _NOT_FOUND, _NOTHING_TO_CLOSE = 110072, 110001, 110017
@@ -254,6 +264,9 @@ class DryRunGateway(Gateway):
                 resting = tuple(OpenOrder(plan.plan_id) for plan in self._broker.open_plans() if plan.resting)
                 self._events.append(OrdersRead(now_ms, resting))
                 self._events.append(PositionRead(now_ms, self._account.position))
+            case TracePosition():
+                # Broker and core are kept together: a position without a plan is a contradiction, not a crash.
+                self._events.append(PositionOrigin(now_ms, self._account.position))
 
     def _place(self, order: PlaceEntry, now_ms: int) -> None:
         link = order.link_id

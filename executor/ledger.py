@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from executor.actions import Action, Alert
+from executor.actions import Action, Alert, ReadPosition
 from executor.events import Filled, Funding
 from executor.guard import Guard
-from executor.ids import plan_of
+from executor.ids import kind_of, plan_of
 from executor.state import CoreState, Trade
 
 
 class Ledger:
     """Counts the executions of the one plan that may be under way, and of those that ended lately."""
 
-    def __init__(self, state: CoreState, guard: Guard) -> None:
-        self._state, self._guard = state, guard
+    def __init__(self, state: CoreState, guard: Guard, symbol: str) -> None:
+        self._state, self._guard, self._stem = state, guard, f"{symbol}-"
 
     def filled(self, event: Filled) -> list[Action]:
         """Count an execution, once."""
         trade = self._owner(event)
+        if trade is None and event.link_id.startswith(self._stem) and kind_of(event.link_id):
+            self._state.risk.paused["position"] = "an execution of a plan that is not known"
+            text = f"execution {event.execution_id} is of {event.link_id}, a plan that is not known: entries paused"
+            return [Alert("critical", "lost-plan", text), ReadPosition()]
         if trade is None:
             self._state.risk.paused["foreign"] = "an execution that is not ours"
             text = f"execution {event.execution_id} ({event.link_id or 'no link id'}) is not ours: entries paused"

@@ -23,6 +23,7 @@ from executor.actions import (
     ReadEquity,
     ReadPosition,
     SetProtection,
+    TracePosition,
 )
 from executor.events import (
     Event,
@@ -32,6 +33,7 @@ from executor.events import (
     OrderRejected,
     OrderState,
     OrderUnknown,
+    PositionOrigin,
     ProtectionRejected,
     VenueState,
 )
@@ -43,7 +45,7 @@ from executor.pace import Pace
 from executor.private import Down, PrivateStream, Rows, Up
 from executor.purse import Purse
 from executor.requests import close_request, entry_request, stop_request, target_request
-from executor.survey import OrderAnswer, Survey, Surveyor
+from executor.survey import OrderAnswer, Origin, Survey, Surveyor
 from executor.venue import DUPLICATE, NOT_OPEN, VenueClient
 from executor.wire import Execution, OrderRow, Reader, fills
 from executor.witness import Witness
@@ -322,6 +324,8 @@ class LiveGateway(Gateway):
             case ReadPosition():
                 self._asked = True
                 self._soon(max(0.0, self._told_s + self._pace.poll - self._monotonic()))
+            case TracePosition():
+                self._lanes.submit("query", lambda: self._surveyor.origin(now_ms), self._traced)
 
     def _index(self, side: int) -> int:
         """Position index of the position of a side."""
@@ -376,6 +380,26 @@ class LiveGateway(Gateway):
         if answer.reason == POST_ONLY_REASON:
             self._tell(OrderCancelled(now, link, answer.filled, answer.reason))
         self._tell(OrderState(now, link, answer.status, answer.filled))
+
+    def _traced(self, found: Origin | None) -> None:
+        if found is None:
+            self._tell(PositionOrigin(self._now(), None))
+            return
+        if found.link_id:
+            self.memory.index = found.index
+        self._tell(
+            PositionOrigin(
+                now_ms=self._now(),
+                position=found.steps,
+                link_id=found.link_id,
+                entry_value=found.entry_value,
+                fees=found.fees,
+                first_fill_ms=found.first_fill_ms,
+                stop=found.stop,
+                target=found.target,
+                executions=found.executions,
+            )
+        )
 
     def _set_stop(self, request: dict[str, Any]) -> tuple[int, str]:
         try:

@@ -5,14 +5,15 @@ Functions on :class:`executor.state.RiskState`; no I/O. Money is `Decimal`. Noth
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 
 from executor.actions import Action, Alert, ReadEquity
-from executor.events import BarClosed, EquityRead
-from executor.state import CoreConfig, RiskState
+from executor.events import AccountKilled, BarClosed, EquityRead
+from executor.state import CoreConfig, Others, RiskState, Trade
 from market.instruments import Instrument
 
-_DAY_MS = 86_400_000
+_DAY_MS, _HOUR_MS = 86_400_000, 3_600_000
 
 
 def on_equity(risk: RiskState, config: CoreConfig, read: EquityRead, now_ms: int) -> list[Action]:
@@ -59,10 +60,18 @@ def _adjust_for_transfers(risk: RiskState, transfers: Decimal) -> list[Action]:
     return [Alert("info", "transfer", f"transfer of {moved} USDT: the high-water mark is now {risk.high_water}")]
 
 
-def resume(risk: RiskState) -> list[Action]:
+def on_account_killed(risk: RiskState, event: AccountKilled) -> list[Action]:
+    """The kill switch of another contract is this one's too: one account, one equity. A resume since then stands."""
+    if risk.killed is not None or event.killed_ms <= risk.resumed_ms:
+        return []
+    risk.killed, risk.killed_ms = event.text, event.killed_ms
+    return [Alert("critical", "kill", f"kill switch: {event.text}; flattening, entries stop until resumed")]
+
+
+def resume(risk: RiskState, now_ms: int) -> list[Action]:
     """A person lifts every stop. The high-water mark starts again from the next reading: said aloud, never silent."""
     was = risk.killed
-    risk.paused = {}
+    risk.paused, risk.resumed_ms = {}, now_ms
     risk.losses, risk.cooldown_until_ms = 0, -1
     if was is None:
         return [Alert("info", "resume", "entries are allowed again")]
@@ -94,13 +103,33 @@ def account_gate(risk: RiskState, config: CoreConfig, now_ms: int) -> str:
         return "equity unknown"
     if now_ms - risk.equity_ms > config.equity_age_ms:
         return "equity stale"
-    if risk.breaches:
-        return "drawdown being confirmed"
-    if risk.day_equity is not None and risk.equity < risk.day_equity * (1 - config.max_daily_loss):
-        return "daily loss limit"
+    if wide := account_wide(risk, config):
+        return wide
     if now_ms <= risk.cooldown_until_ms:
         return "cooldown after losses"
     return ""
+
+
+def account_wide(risk: RiskState, config: CoreConfig) -> str:
+    """What one contract has seen of the account that concerns all of them; empty if nothing."""
+    if risk.breaches:
+        return "drawdown being confirmed"
+    if risk.equity is None or risk.day_equity is None:
+        return ""
+    return "daily loss limit" if risk.equity < risk.day_equity * (1 - config.max_daily_loss) else ""
+
+
+def rate_gate(risk: RiskState, config: CoreConfig, now_ms: int) -> str:
+    """Why no further entry order may be sent now; empty if one may."""
+    recent = sum(at > now_ms - _HOUR_MS for at in risk.entries_ms)
+    if not config.max_entries_per_hour or recent < config.max_entries_per_hour:
+        return ""
+    return f"rate limit: {recent} entries within the hour"
+
+
+def note_entry(risk: RiskState, now_ms: int) -> None:
+    """An entry order is sent."""
+    risk.entries_ms = [*(at for at in risk.entries_ms if at > now_ms - _HOUR_MS), now_ms]
 
 
 def market_gate(bar: BarClosed, config: CoreConfig) -> str:
@@ -120,11 +149,59 @@ def market_gate(bar: BarClosed, config: CoreConfig) -> str:
     return ""
 
 
-def size_steps(config: CoreConfig, rules: Instrument, equity: Decimal, limit: int, stop: int) -> tuple[int, str]:
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the portfolio limits leave for one more entry, USDT; ``None`` for no limit.
+
+    Attributes
+    ----------
+    notional, risk
+        Value, and loss at the stop, fees included.
+    text
+        What is used already, for people.
+    """
+
+    notional: Decimal | None = None
+    risk: Decimal | None = None
+    text: str = ""
+
+
+def room(config: CoreConfig, equity: Decimal, others: Others) -> Room:
+    """What the other contracts' positions and pending entries leave of the portfolio limits."""
+    value = equity * config.max_portfolio_leverage if config.max_portfolio_leverage else None
+    loss = equity * config.max_portfolio_risk if config.max_portfolio_risk else None
+    used = f"other contracts use {others.notional:.2f} USDT and risk {others.risk:.2f}"
+    limits = f"at most {'any' if value is None else f'{value:.2f}'} and {'any' if loss is None else f'{loss:.2f}'}"
+    return Room(
+        None if value is None else value - others.notional,
+        None if loss is None else loss - others.risk,
+        f"{used}, {limits}",
+    )
+
+
+def loss_per_step(config: CoreConfig, rules: Instrument, limit: int, stop: int) -> Decimal:
+    """USDT that a step loses between `limit` and `stop`, maker fee in and taker fee out included."""
+    fees = rules.notional(limit, 1) * config.maker_fee + rules.notional(stop, 1) * config.taker_fee
+    return rules.notional(abs(limit - stop), 1) + max(fees, Decimal(0))
+
+
+def exposure(config: CoreConfig, rules: Instrument, trade: Trade | None) -> tuple[Decimal, Decimal]:
+    """Value of a plan's position and of what of its entry may still fill, and what its stop would lose, USDT."""
+    if trade is None:
+        return Decimal(0), Decimal(0)
+    pending = trade.size - trade.filled if trade.entry_live or not trade.filled else trade.expected - trade.filled
+    steps = trade.open + max(pending, 0)
+    return rules.notional(trade.limit, steps), steps * loss_per_step(config, rules, trade.limit, trade.stop)
+
+
+def size_steps(
+    config: CoreConfig, rules: Instrument, equity: Decimal, limit: int, stop: int, left: Room | None = None
+) -> tuple[int, str]:
     """Size of an entry, in quantity steps.
 
     The loss when the stop is hit, maker fee in and taker fee out included, is at most `risk_per_trade` of equity; the
-    notional at most `max_leverage` times equity; the venue's limits hold for the entry and for a market exit.
+    notional at most `max_leverage` times equity and at most `max_notional`; the venue's limits hold for the entry and
+    for a market exit; value and loss fit into what the portfolio limits have left.
 
     Returns
     -------
@@ -132,14 +209,27 @@ def size_steps(config: CoreConfig, rules: Instrument, equity: Decimal, limit: in
         0 and why, where the smallest order that the venue takes would be too much.
     """
     leverage = min(config.max_leverage, rules.max_leverage)
-    fees = rules.notional(limit, 1) * config.maker_fee + rules.notional(stop, 1) * config.taker_fee
-    loss = rules.notional(abs(limit - stop), 1) + max(fees, Decimal(0))
+    loss, value = loss_per_step(config, rules, limit, stop), rules.notional(limit, 1)
     if equity <= 0 or loss <= 0:
         return 0, "no equity to risk"
-    by_risk = equity * config.risk_per_trade / loss
-    by_leverage = equity * leverage / rules.notional(limit, 1)
-    steps = int(min(by_risk, by_leverage).to_integral_value(ROUND_FLOOR))
-    steps = min(steps, rules.max_steps, rules.max_market_steps)
-    if steps < max(rules.min_steps, 1) or rules.notional(limit, steps) < rules.min_notional:
+    bounds = [equity * config.risk_per_trade / loss, equity * leverage / value]
+    if config.max_notional:
+        bounds.append(config.max_notional / value)
+    steps = min(_whole(min(bounds)), rules.max_steps, rules.max_market_steps)
+    if not _is_order(rules, limit, steps):
         return 0, "smallest order above the risk limit"
-    return steps, ""
+    left = left or Room()
+    if left.notional is not None:
+        steps = min(steps, _whole(left.notional / value))
+    if left.risk is not None:
+        steps = min(steps, _whole(left.risk / loss))
+    return (steps, "") if _is_order(rules, limit, steps) else (0, f"portfolio cap: {left.text}")
+
+
+def _whole(steps: Decimal) -> int:
+    return max(int(steps.to_integral_value(ROUND_FLOOR)), 0)
+
+
+def _is_order(rules: Instrument, limit: int, steps: int) -> bool:
+    """Whether the venue would take it."""
+    return steps >= max(rules.min_steps, 1) and rules.notional(limit, steps) >= rules.min_notional

@@ -18,6 +18,8 @@ from council.manifest import TrainingProfile
 WIDTHS = 1.0
 #: Share of the used features that may lie further outside.
 SHARE = 0.1
+#: A feature may keep its value for so many times the bars that it ever did in training.
+_PATIENCE = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,8 @@ class Yardstick:
         Never NaN in training; without a profile, all.
     low, high : float64[k]
         Range in training; NaN where unknown.
+    longest : int64[k]
+        Rows in a row for which it kept its value in training; -1 where unknown, or where it never changed.
     """
 
     names: tuple[str, ...]
@@ -41,23 +45,27 @@ class Yardstick:
     always_known: npt.NDArray[np.bool_]
     low: npt.NDArray[np.float64]
     high: npt.NDArray[np.float64]
+    longest: npt.NDArray[np.int64]
 
     @classmethod
     def of(cls, profile: TrainingProfile | None, engine_features: Sequence[str], used: Sequence[str]) -> Yardstick:
         """Read a bundle's profile."""
         where = {name: index for index, name in enumerate(engine_features)}
-        known, low, high = [], [], []
+        known, low, high, longest = [], [], [], []
         for name in used:
             quantiles = profile.quantiles.get(name, ()) if profile else ()
             known.append(profile is None or profile.missing.get(name, 0.0) == 0.0)
             low.append(quantiles[0] if quantiles else np.nan)
             high.append(quantiles[-1] if quantiles else np.nan)
+            moved = bool(quantiles) and quantiles[0] < quantiles[-1]
+            longest.append(profile.longest.get(name, -1) if profile and moved else -1)
         return cls(
             tuple(used),
             np.array([where[name] for name in used], np.int64),
             np.array(known, np.bool_),
             np.array(low, np.float64),
             np.array(high, np.float64),
+            np.array(longest, np.int64),
         )
 
     def objection(self, values: npt.NDArray[np.float64]) -> str:
@@ -76,6 +84,23 @@ class Yardstick:
             return f"far outside training: {self._list(outside)}"
         return ""
 
+    def stuck(self, still: Sequence[int], bars: int) -> str:
+        """Which features stand still although they moved in training; empty if none does.
+
+        Parameters
+        ----------
+        still
+            For each of the engine's features, bars in a row that repeated its value.
+        bars
+            So many are always allowed; 0 looks at nothing.
+        """
+        if not bars or not len(self.names) or not still:
+            return ""
+        run = np.asarray(still, np.int64)[self.columns] + 1
+        # Training leaves out bars that are not whole, so its longest run may have been longer on the clock.
+        stuck = (self.longest >= 0) & (run > np.maximum(bars, _PATIENCE * self.longest))
+        return f"frozen, not so in training: {self._list(stuck)}" if stuck.any() else ""
+
     def _list(self, which: npt.NDArray[np.bool_]) -> str:
         names = [name for name, yes in zip(self.names, which) if yes]
         return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
@@ -84,3 +109,23 @@ class Yardstick:
 def frozen(values: bytes, before: bytes) -> bool:
     """Whether two bars in a row have the same vector, bit for bit: a feed that repeats itself."""
     return bool(values) and values == before
+
+
+def stillness(values: npt.NDArray[np.float64], before: bytes, still: Sequence[int]) -> list[int]:
+    """Bars in a row that repeated each value, this one included; an unknown value repeats nothing.
+
+    Parameters
+    ----------
+    values : float64[F]
+        Of this bar.
+    before
+        Of the bar before, as bytes.
+    still
+        As it was after that bar.
+    """
+    last = np.frombuffer(before, "<f8")
+    if last.shape != values.shape:
+        return [0] * len(values)
+    so_far = np.asarray(still, np.int64) if len(still) == len(values) else np.zeros(len(values), np.int64)
+    repeated: list[int] = np.where(values == last, so_far + 1, 0).tolist()
+    return repeated

@@ -25,6 +25,7 @@ from executor.actions import (
     ReadPosition,
     SetProtection,
     SwapCouncil,
+    TracePosition,
     TradeClosed,
 )
 from executor.clock import VenueClock
@@ -328,6 +329,8 @@ class Session:
         match action:
             case PlaceEntry() | PlaceTarget() | CancelEntry() | ClosePosition() | QueryOrder() | SetProtection():
                 self.gateway.send(action, moment_ms)
+            case TracePosition():
+                self.gateway.send(action, self.core.state.now_ms)
             case ReadEquity():
                 self._read_equity = True
             case ReadPosition():

@@ -49,6 +49,19 @@ class CoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         A known equity older than this is unknown.
     confirmations
         Fresh reads below the limit that trip the kill switch.
+    max_notional
+        USDT of one position; 0 for no such limit.
+    max_portfolio_leverage, max_portfolio_risk
+        Value of all positions and pending entries of the account, and what their stops would lose, as a share of
+        equity; 0 for no such limit.
+    max_entries_per_hour
+        Entry orders within 60 minutes, repriced ones included; 0 for no such limit.
+    freeze_bars
+        A feature that keeps its value for longer than this, and for more than twice as long as it ever did in
+        training, blocks the bar; 0 switches it off.
+    adopt, failsafe_stop
+        What becomes of a position of our own whose plan is not known: it is kept under a resident stop, this share of
+        its entry price away if there is none, or closed.
     """
 
     instrument: dict[str, Any]
@@ -72,6 +85,13 @@ class CoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retry_ms: int = 5_000
     equity_age_ms: int = 900_000
     confirmations: int = 3
+    max_notional: Decimal = Decimal(0)
+    max_portfolio_leverage: Decimal = Decimal(0)
+    max_portfolio_risk: Decimal = Decimal(0)
+    max_entries_per_hour: int = 0
+    freeze_bars: int = 0
+    adopt: Literal["protect", "flatten"] = "protect"
+    failsafe_stop: Decimal = Decimal("0.02")
 
     def rules(self) -> Instrument:
         """The instrument."""
@@ -204,6 +224,10 @@ class RiskState(msgspec.Struct):
         Why the kill switch fired; ``None`` if it did not. Latched until a person resumes.
     paused
         Why entries are stopped, by cause; lifted by a person.
+    resumed_ms
+        When a person last lifted all stops: a kill of the account before that does not count any more.
+    entries_ms
+        When entries were sent within the last hour.
     """
 
     equity: Decimal | None = None
@@ -219,6 +243,16 @@ class RiskState(msgspec.Struct):
     killed: str | None = None
     killed_ms: int = -1
     paused: dict[str, str] = {}
+    resumed_ms: int = -1
+    entries_ms: list[int] = []
+
+
+class Others(msgspec.Struct, frozen=True):
+    """What the account's other contracts use; see :class:`executor.events.OthersHold`."""
+
+    notional: Decimal = Decimal(0)
+    risk: Decimal = Decimal(0)
+    account: str = ""
 
 
 class CouncilRef(msgspec.Struct, frozen=True):
@@ -267,6 +301,12 @@ class CoreState(msgspec.Struct):
         Share of the usual risk that the health monitor leaves, and why.
     finished
         Last plans that ended, for executions that come late.
+    others
+        What the account's other contracts use, as last told.
+    rules
+        How the market has left the contract rules in force; empty if it has not.
+    still
+        For each feature, bars in a row that repeated its value.
     """
 
     now_ms: int = -1
@@ -286,6 +326,9 @@ class CoreState(msgspec.Struct):
     health: float = 1.0
     health_text: str = ""
     finished: list[Trade] = []
+    others: Others = Others()
+    rules: str = ""
+    still: list[int] = []
 
     def dump(self) -> bytes:
         """Canonical JSON."""

@@ -69,7 +69,7 @@ def _protection(session: Session) -> dict[str, Any] | None:
     naked_ms = 0 if trade.naked_ms is None else max(session.core.state.now_ms - trade.naked_ms, 0)
     return {
         "stop": str(rules.price(trade.stop)),
-        "target": str(rules.price(trade.target)),
+        "target": str(rules.price(trade.target)) if trade.target else "none",
         "average": str(rules.price(1) * trade.entry_value / trade.filled),
         "covered": str(rules.quantity(min(trade.protected, trade.open))),
         "whole": trade.protected >= trade.open,

@@ -6,7 +6,7 @@ made no sense, is ``None``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -21,6 +21,8 @@ _TRANSFERS = frozenset({"TRANSFER_IN", "TRANSFER_OUT", "DEPOSIT", "WITHDRAW", "A
 #: Bybit answers at most seven days of executions and of the log at a time, and one day of the log without an end.
 _WINDOW_MS = 7 * 86_400_000
 _ATTEMPTS = 3
+#: Windows of executions that are searched for the beginning of a position.
+_LOOK_BACK = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,33 @@ class Money:
     transfers: Mapping[str, tuple[int, Decimal]]
     balance: Decimal
     logged: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the one position of a contract comes from; `link_id` is empty where it is not, or not only, from us.
+
+    Attributes
+    ----------
+    index
+        Position index.
+    steps
+        Signed.
+    entry_value, fees
+        Ticks times steps, and USDT, of what is held.
+    stop, target
+        Ticks of the resident ones; 0 for none.
+    """
+
+    index: int
+    steps: int
+    link_id: str = ""
+    entry_value: int = 0
+    fees: Decimal = Decimal(0)
+    first_fill_ms: int = -1
+    stop: int = 0
+    target: int = 0
+    executions: tuple[str, ...] = ()
 
 
 class Surveyor:
@@ -122,6 +151,30 @@ class Surveyor:
         except (VenueUnavailable, ValueError):
             return None
         return None
+
+    def origin(self, now_ms: int) -> Origin | None:
+        """Which executions made the position, back to when the contract was flat; ``None`` if it cannot be read.
+
+        Of a hedged pair, the position that our entries made is meant; one that stays unexplained within
+        :data:`_LOOK_BACK` windows is not ours.
+        """
+        try:
+            held = [row for row in self._positions() if row.steps]
+            history: list[Execution] = []
+            for back in range(_LOOK_BACK):
+                end = now_ms + _WINDOW_MS // 7 - back * _WINDOW_MS
+                found = self._executed(startTime=max(end - _WINDOW_MS, 0), endTime=end)
+                history = [one for one in found if one.kind == "trade"] + history
+                origins = [_traced(row, history, self._reader) for row in held]
+                if all(origins) or end <= _WINDOW_MS:
+                    break
+        except (VenueUnavailable, ValueError):
+            return None
+        known = [origin for origin in origins if origin is not None]
+        ours = [origin for origin in known if origin.link_id]
+        if ours:
+            return ours[0]
+        return known[0] if known else Origin(0, sum(row.steps for row in held))
 
     # --- parts -------------------------------------------------------------------------------------------------------
 
@@ -185,6 +238,37 @@ def _entry(row: Mapping[str, Any]) -> tuple[int, Decimal, Decimal]:
     if not (change.is_finite() and balance.is_finite()):
         raise ValueError("an entry of the transaction log without an amount")
     return time_ms, change, balance
+
+
+def _traced(row: PositionRow, history: Sequence[Execution], reader: Reader) -> Origin | None:
+    """Walk back through executions, oldest first, to where the position began; ``None`` if it is not among them."""
+    side = 1 if row.steps > 0 else -1
+    left, made = row.steps, list[Execution]()
+    for one in reversed(history):
+        if row.index and (one.closed > 0) != (one.side != side):
+            continue  # of the other position of a hedged pair
+        left -= one.side * one.size
+        made.append(one)
+        if left * side <= 0:
+            break
+    else:
+        return None
+    entries = [one for one in made if one.side == side]
+    ours = left == 0 and all(reader.ours(one.link_id) and one.role == "entry" for one in entries)
+    if not ours:
+        return Origin(row.index, row.steps)
+    total = sum(one.size for one in entries)
+    return Origin(
+        index=row.index,
+        steps=row.steps,
+        link_id=entries[0].link_id,
+        entry_value=sum(one.price * one.size for one in entries) * abs(row.steps) // total,
+        fees=sum((one.fee for one in entries), Decimal(0)) * abs(row.steps) / total,
+        first_fill_ms=entries[-1].time_ms,
+        stop=max(row.stop, 0),
+        target=max(row.target, 0),
+        executions=tuple(one.id for one in reversed(made)),
+    )
 
 
 def _text(error: Exception) -> str:

@@ -43,6 +43,7 @@ def training_profile(
         features.probabilities,
         {**features.quantiles, **predictions.quantiles},
         {**features.missing, **predictions.missing},
+        features.longest,
     )
 
 
