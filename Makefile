@@ -10,9 +10,12 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
 export GX_ANALYTICS_ENABLED := false
+# `make up VENUE=local` runs against the local exchange, in a folder of its own.
+export VENUE
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all lint bench calibrate ui lock clean
+.PHONY: help env demo up down status deploy doctor backup test test-all lint bench calibrate ui lock clean
+VENUE ?= bybit
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -25,6 +28,24 @@ $(STAMP): locks/all.txt pyproject.toml bootstrap.sh
 
 demo: $(STAMP) ## the whole job offline, in minutes: market, capture, validation, training, gate, dry-run
 	@$(BIN)/purplesky demo
+
+up: $(STAMP) ## run everything, with one log, until Ctrl-C; VENUE=local takes the local exchange
+	@$(BIN)/purplesky up
+
+down: $(STAMP) ## end what `make up` runs
+	@$(BIN)/purplesky down
+
+status: $(STAMP) ## what runs, since when, how it is, and where to look
+	@$(BIN)/purplesky status
+
+deploy: $(STAMP) ## register the flows and schedules of prefect.yaml with the running server
+	@$(BIN)/purplesky deploy
+
+doctor: $(STAMP) ## look at the whole installation, with advice
+	@$(BIN)/purplesky doctor
+
+backup: $(STAMP) ## registry, journals, studies, manifests and settings in one verified archive
+	@$(BIN)/purplesky backup
 
 test: $(STAMP) ## the test suite (under 10 minutes on two cores)
 	@$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow"

@@ -189,9 +189,31 @@ class Prefect(Section):
 
 
 class Reports(Section):
-    """The reports site that `purplesky ui` serves."""
+    """The reports site that `purplesky up` and `purplesky ui` serve."""
 
     port: int = Field(8090, ge=1, le=65_535)
+
+
+class Operations(Section):
+    """What `purplesky up` runs, how it looks after it, and what is kept."""
+
+    worker_port: int = Field(8092, ge=1, le=65_535, description="health of Prefect's worker")
+    metrics_port: int = Field(8093, ge=1, le=65_535, description="metrics of the recorder, for Prometheus")
+    exchange_port: int = Field(8899, ge=1, le=65_535, description="the local exchange, with VENUE=local")
+    exchange_speed: float = Field(1.0, gt=0, le=10_000, description="market seconds a second of the local exchange")
+    exchange_signal: float = Field(1.0, ge=0, description="strength of the local exchange's planted signal")
+    start_s: float = Field(300.0, gt=0, description="a part that is not up after this long is started again")
+    hang_s: float = Field(90.0, gt=0, description="a part that gives no sign of life for this long is started again")
+    backoff_s: float = Field(2.0, gt=0, description="pause before a part is started again; doubles up to a minute")
+    wait_s: float = Field(20.0, gt=0, description="pause after an error that a person must mend: no Production yet")
+    breaker_deaths: int = Field(5, ge=2, description="deaths within breaker_window_s after which a part is left alone")
+    breaker_window_s: float = Field(600.0, gt=0)
+    breaker_pause_s: float = Field(1_800.0, gt=0, description="how long it is left alone")
+    stop_s: float = Field(30.0, gt=0, description="time for an orderly end before a part is killed")
+    parallel_runs: int = Field(2, ge=1, le=64, description="flow runs that the worker starts at a time")
+    retry_s: float = Field(300.0, gt=0, description="pause before a night is tried again; doubles")
+    backups: Path = Field(Path("backups"), description="where `purplesky backup` writes; better on another disk")
+    keep_backups: int = Field(14, ge=1, description="older archives are removed")
 
 
 class Executor(Section):
@@ -225,6 +247,12 @@ class Executor(Section):
     health_outcomes: Literal["warn", "shrink", "pause"] = Field(
         "pause", description="when trades are worse than the backtest's"
     )
+    freeze_bars: int = Field(
+        20, ge=0, description="a feature that stands still for longer, and not so in training, blocks; 0: none does"
+    )
+    adopt: Literal["protect", "flatten"] = Field(
+        "protect", description="a position of ours whose plan was lost: keep it under a stop, or close it"
+    )
     page_port: int = Field(8091, ge=0, le=65_535, description="status page, /metrics and /health on loopback; 0: none")
 
 
@@ -232,7 +260,20 @@ class Risk(Section):
     """What must never be exceeded."""
 
     risk_per_trade: Rate = Field(Decimal("0.005"), description="share of equity lost when the stop is hit")
-    max_leverage: Decimal = Field(Decimal(3), gt=0, le=100)
+    max_leverage: Decimal = Field(
+        Decimal(3), gt=0, le=100, description="value of a position by equity; live, the venue's leverage is set to it"
+    )
+    max_notional: Decimal = Field(Decimal(0), ge=0, description="USDT of a position; 0: no such limit")
+    max_portfolio_leverage: Decimal = Field(
+        Decimal(5), ge=0, description="positions and pending entries of all contracts by equity; 0: no such limit"
+    )
+    max_portfolio_risk: Rate = Field(
+        Decimal("0.02"), description="share of equity lost if all their stops were hit; 0: no such limit"
+    )
+    max_entries_per_hour: int = Field(60, ge=0, description="entry orders of a contract; 0: no such limit")
+    failsafe_stop: Rate = Field(
+        Decimal("0.02"), gt=0, description="distance of the stop of a position whose plan was lost, by its price"
+    )
     max_drawdown: Rate = Field(Decimal("0.10"), description="kill switch: drop of equity below the high-water mark")
     max_daily_loss: Rate = Field(Decimal("0.03"), description="no entries for the rest of the UTC day")
     max_spread_bps: float = Field(20.0, gt=0, description="blocks entries")
@@ -248,6 +289,9 @@ class Secrets(Section):
     bybit_api_secret: SecretStr | None = None
     discord_webhook_url: SecretStr | None = None
     notify_urls: SecretStr | None = None
+    prefect_database_url: SecretStr | None = None
+    mlflow_database_url: SecretStr | None = None
+    study_database_url: SecretStr | None = None
 
 
 class Settings(BaseSettings):
@@ -273,6 +317,7 @@ class Settings(BaseSettings):
     mlflow: Mlflow = Mlflow()
     prefect: Prefect = Prefect()
     reports: Reports = Reports()
+    operations: Operations = Operations()
     executor: Executor = Executor()
     risk: Risk = Risk()
     secrets: Secrets = Secrets()

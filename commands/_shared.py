@@ -16,6 +16,15 @@ _OURS = {"commands", "market", "features", "council", "simulation", "training", 
 
 symbol_option = click.option("--symbol", required=True, help="Contract, for example BTCUSDT.")
 timeframe_option = click.option("--timeframe", help="Length of a bar: 1m, 5m, 15m, 1h, 4h. [default: the config's]")
+#: Which of a folder's installations is meant.
+venue_option = click.option(
+    "--venue",
+    type=click.Choice(["bybit", "local"]),
+    default="bybit",
+    envvar="VENUE",
+    show_default=True,
+    help="Bybit's public data, or the local exchange with a folder of its own (data/local).",
+)
 
 
 def settings_of(context: click.Context, **sections: dict[str, Any]) -> Settings:

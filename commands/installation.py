@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commands._shared import pipeline, settings_of
+from commands._shared import pipeline, settings_of, venue_option
 
 if TYPE_CHECKING:
-    pass
+    from settings import Settings
 
 
 @click.command()
@@ -43,4 +43,46 @@ def ui(context: click.Context) -> None:
     pipeline("flows.ui").serve(own)
 
 
-COMMANDS = (config, demo, ui)
+@click.command()
+@venue_option
+@click.pass_context
+def up(context: click.Context, venue: str) -> None:
+    """Run everything in the foreground, with one log: servers, worker, recorder, executors (dry-run), reports.
+
+    What dies or hangs is started again; Ctrl-C, or `purplesky down` elsewhere, ends all of it. No real money is traded.
+    """
+    supervisor, installation = pipeline("flows.supervisor"), pipeline("flows.installation")
+    settings, config = installed(context, venue)
+    parts = installation.parts_of(settings, config, exchange=venue == "local")
+    log = supervisor.Log([part.name for part in parts])
+    supervisor.Supervisor(settings, parts, log).run()
+
+
+@click.command()
+@venue_option
+@click.pass_context
+def down(context: click.Context, venue: str) -> None:
+    """End what `purplesky up` runs, in order; it ends nothing else."""
+    settings, _ = installed(context, venue)
+    click.echo(pipeline("flows.supervisor").end(settings))
+
+
+@click.command()
+@click.argument("service", type=click.Choice(["prefect", "worker", "mlflow", "reports"]))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; behind it nobody asks who.")
+@click.pass_context
+def serve(context: click.Context, service: str, host: str) -> None:
+    """Run one server of the installation in the foreground, as systemd and containers do."""
+    pipeline("flows.services").become(settings_of(context), service, host=host, config=context.obj)
+
+
+def installed(context: click.Context, venue: str) -> tuple[Settings, Path | None]:
+    """Settings and settings file of the installation that is meant."""
+    settings = settings_of(context)
+    if venue != "local":
+        return settings, context.obj
+    installation = pipeline("flows.installation")
+    return installation.local_settings(settings), installation.local_config(settings)
+
+
+COMMANDS = (config, demo, ui, up, down, serve)

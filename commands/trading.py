@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands._shared import settings_of, symbol_option, timeframe_option
+from commands._shared import pipeline, settings_of, symbol_option, timeframe_option, venue_option
 
 if TYPE_CHECKING:
     pass
@@ -46,13 +46,20 @@ def execute(context: click.Context, /, symbol: str, timeframe: str | None, **opt
 
 
 @click.command()
-@symbol_option
+@click.option("--symbol", help="Contract, for example BTCUSDT. [default: the whole installation]")
+@click.option("--all", "everything", is_flag=True, help="Every part of the installation, and every executor.")
+@venue_option
 @click.pass_context
-def status(context: click.Context, symbol: str) -> None:
-    """Show what the executor last said of itself."""
+def status(context: click.Context, symbol: str | None, everything: bool, venue: str) -> None:
+    """Show what `purplesky up` runs and how it is, or what the executor of a symbol last said of itself."""
+    from commands.installation import installed
     from executor import status_text
 
-    click.echo(status_text(settings_of(context), symbol))
+    settings, _ = installed(context, venue)
+    if symbol is None:
+        click.echo(pipeline("flows.supervisor").status_table(settings))
+    for one in settings.market.symbols if everything else [symbol] if symbol else []:
+        click.echo(("\n" if everything else "") + status_text(settings, one))
 
 
 def _command(name: str, text: str) -> click.Command:

@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 
 import settings as configuration
+from flows.services import CONFIG, OFFLINE
 from market.errors import PurpleSkyError
 from settings import Settings
 
@@ -26,9 +27,7 @@ _current: ContextVar[Settings | None] = ContextVar("purplesky_settings", default
 
 #: Set where nobody has set them: no telemetry, no chatter on the console (the run's own log keeps everything).
 _MANNERS = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_CLI_PROMPT": "false",
+    **OFFLINE,
     "PREFECT_LOGGING_LEVEL": "INFO",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
@@ -105,7 +104,8 @@ def current(config: str | None = None) -> Settings:
     Parameters
     ----------
     config
-        Settings file, for runs that Prefect started; ``None`` takes ``purplesky.toml`` of the working directory.
+        Settings file, for runs that Prefect started; ``None`` takes the one that ``PURPLESKY_CONFIG`` of the worker
+        names, or ``purplesky.toml`` of the working directory.
 
     Raises
     ------
@@ -115,7 +115,8 @@ def current(config: str | None = None) -> Settings:
     settings = _current.get()
     if settings is not None:
         return settings
-    return configuration.load(Path(config) if config else None)
+    named = config or os.environ.get(CONFIG, "")
+    return configuration.load(Path(named) if named else None)
 
 
 def say(text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,7 +9,8 @@ from contextlib import ExitStack
 import click
 
 from flows.processes import Child, claim_port
-from settings import Settings
+from flows.services import mlflow_service, prefect_service, reports_service
+from settings import Settings, override
 
 
 def mlflow_server(settings: Settings, port: int) -> Child:
@@ -18,47 +18,20 @@ def mlflow_server(settings: Settings, port: int) -> Child:
 
     The registry stays readable directly as well: artifacts are not proxied.
     """
-    artifacts = (settings.paths.mlruns / "artifacts").resolve()
-    artifacts.mkdir(parents=True, exist_ok=True)
-    return Child(
-        "MLflow",
-        [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-            *("--backend-store-uri", settings.registry_uri, "--default-artifact-root", artifacts.as_uri()),
-            "--no-serve-artifacts",
-        ],
-        settings.paths.data / "logs" / "mlflow.log",
-        {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
-    )
+    service = mlflow_service(override(settings, mlflow={"port": port}))
+    return Child("MLflow", service.command, settings.paths.data / "logs" / "mlflow.log", service.env)
 
 
 def prefect_server(settings: Settings, port: int) -> Child:
     """Start Prefect's server on the installation's Prefect home."""
-    return Child(
-        "Prefect",
-        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1"],
-        settings.paths.data / "logs" / "prefect.log",
-        {
-            "PREFECT_HOME": str((settings.paths.data / "prefect").resolve()),
-            "PREFECT_SERVER_API_PORT": str(port),
-            "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "DO_NOT_TRACK": "1",
-        },
-    )
+    service = prefect_service(override(settings, prefect={"port": port}))
+    return Child("Prefect", service.command, settings.paths.data / "logs" / "prefect.log", service.env)
 
 
 def reports_site(settings: Settings, port: int) -> Child:
     """Serve ``data/reports`` as static files."""
-    settings.paths.reports.mkdir(parents=True, exist_ok=True)
-    return Child(
-        "reports",
-        [
-            *(sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"),
-            *("--directory", str(settings.paths.reports)),
-        ],
-        settings.paths.data / "logs" / "reports.log",
-    )
+    service = reports_service(override(settings, reports={"port": port}))
+    return Child("reports", service.command, settings.paths.data / "logs" / "reports.log", service.env)
 
 
 def serve(settings: Settings, *, echo: Callable[[str], None] = click.echo) -> None:
