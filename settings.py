@@ -197,8 +197,8 @@ class Reports(Section):
 class Operations(Section):
     """What `purplesky up` runs, how it looks after it, and what is kept."""
 
-    worker_port: int = Field(8092, ge=1, le=65_535, description="health of Prefect's worker")
-    metrics_port: int = Field(8093, ge=1, le=65_535, description="metrics of the recorder, for Prometheus")
+    worker_port: int = Field(8085, ge=1, le=65_535, description="health of Prefect's worker")
+    metrics_port: int = Field(8086, ge=1, le=65_535, description="metrics of the recorder, for Prometheus")
     exchange_port: int = Field(8899, ge=1, le=65_535, description="the local exchange, with VENUE=local")
     exchange_speed: float = Field(1.0, gt=0, le=10_000, description="market seconds a second of the local exchange")
     exchange_signal: float = Field(1.0, ge=0, description="strength of the local exchange's planted signal")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -93,8 +94,14 @@ def choose_feed(settings: Settings, symbol: str, feed: str, echo: Echo, *, live:
     return FeedChoice("dry-run", instrument)
 
 
-def core_config(settings: Settings, instrument: Instrument) -> CoreConfig:
-    """What the core needs of the settings."""
+def core_config(settings: Settings, instrument: Instrument, leverage: Decimal | None = None) -> CoreConfig:
+    """What the core needs of the settings.
+
+    Parameters
+    ----------
+    leverage
+        The contract's at the venue: no position may need more. ``None`` where nobody has one.
+    """
     risk, executor = settings.risk, settings.executor
     length_ms = configuration.timeframe_ms(executor.timeframe)
     return CoreConfig(
@@ -103,7 +110,7 @@ def core_config(settings: Settings, instrument: Instrument) -> CoreConfig:
         maker_fee=settings.costs.maker_fee,
         taker_fee=settings.costs.taker_fee,
         risk_per_trade=risk.risk_per_trade,
-        max_leverage=risk.max_leverage,
+        max_leverage=risk.max_leverage if leverage is None else min(risk.max_leverage, leverage),
         max_drawdown=risk.max_drawdown,
         max_daily_loss=risk.max_daily_loss,
         max_spread_bps=risk.max_spread_bps,
@@ -116,6 +123,13 @@ def core_config(settings: Settings, instrument: Instrument) -> CoreConfig:
         protection_retry_ms=executor.protection_retry_ms,
         max_reprices=executor.max_reprices,
         equity_age_ms=max(900_000, 3 * length_ms),
+        max_notional=risk.max_notional,
+        max_portfolio_leverage=risk.max_portfolio_leverage,
+        max_portfolio_risk=risk.max_portfolio_risk,
+        max_entries_per_hour=risk.max_entries_per_hour,
+        freeze_bars=executor.freeze_bars,
+        adopt=executor.adopt,
+        failsafe_stop=risk.failsafe_stop,
     )
 
 
