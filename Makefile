@@ -68,6 +68,16 @@ calibrate: $(STAMP) ## how often the gate passes where there is nothing to find 
 ui: $(STAMP) ## MLflow, Prefect and the reports, on what is in data/ and mlruns/
 	@$(BIN)/purplesky ui
 
+.PHONY: docs docs-reference
+docs: $(STAMP) ## the documentation as a site, below data/site; a broken link fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open data/site/index.html"
+
+docs-reference: $(STAMP) ## write the pages and pictures that are made from the code anew
+	@$(BIN)/python -m tests.docs.reference --write
+	@$(BIN)/python -m tests.docs.pictures --write
+	@$(BIN)/purplesky features > docs/features.md
+
 lock: $(STAMP) ## resolve pyproject.toml again, keeping the locked versions where they still fit
 	@$(BIN)/uv pip compile -q pyproject.toml --extra pipeline --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header -o locks/all.txt
