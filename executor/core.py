@@ -54,7 +54,7 @@ from executor.events import (
     VenueState,
 )
 from executor.reconcile import Reconciler
-from executor.sanity import Yardstick, frozen, stillness
+from executor.sanity import Yardstick, frozen, malformed, stillness
 from executor.state import CoreConfig, CoreState, CouncilRef, Others
 
 #: Gives the council of a content hash; raises when it has none.
@@ -163,6 +163,9 @@ class Core:
             return []
         if bar.close_ms > bar.now_ms:
             return [Alert("warning", "future-bar", f"bar {bar.open_ms} closes after the clock: ignored")]
+        wrong = malformed(bar, self.config.timeframe_ms)
+        if wrong:
+            return [Alert("critical", "bad-bar", f"bar {bar.open_ms}: {wrong}: ignored")]
         actions = self._swap()
         repeated = frozen(bar.values, state.last_values)
         values = np.frombuffer(bar.values, "<f8")

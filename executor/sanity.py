@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from council.manifest import TrainingProfile
+from executor.events import BarClosed
 
 #: A used feature may lie this many widths of its training range outside of it.
 WIDTHS = 1.0
@@ -129,3 +130,14 @@ def stillness(values: npt.NDArray[np.float64], before: bytes, still: Sequence[in
     so_far = np.asarray(still, np.int64) if len(still) == len(values) else np.zeros(len(values), np.int64)
     repeated: list[int] = np.where(values == last, so_far + 1, 0).tolist()
     return repeated
+
+
+def malformed(bar: BarClosed, timeframe_ms: int) -> str:
+    """What is impossible about a bar: times off the grid, or a price of 0; empty if nothing is.
+
+    A price that nobody knows is -1, and no reason for an alarm.
+    """
+    if bar.open_ms % timeframe_ms or bar.close_ms - bar.open_ms != timeframe_ms:
+        return f"from {bar.open_ms} to {bar.close_ms} is off the grid of {timeframe_ms} ms"
+    zero = [name for name in ("close", "bid", "ask") if getattr(bar, name) == 0]
+    return f"{' and '.join(zero)} of 0" if zero else ""

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from tests.offline import cut_off, cut_off_children
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+# Nothing that the suite does needs another machine, and nothing may reach one.
+cut_off()
+cut_off_children()
 
 # A machine that is busy elsewhere is no failure; tests that hang have a time-out.
 hypothesis.settings.register_profile("house", deadline=None)
