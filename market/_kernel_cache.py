@@ -14,6 +14,8 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
 _ROOMS = ("market", "features", "council", "simulation", "training")
+#: What a file with a kernel says somewhere; the last two are decorators of `features/_layout.py`.
+_KERNEL = (b"njit", b"@helper", b"@inlined")
 #: Files without a kernel whose constants kernels are compiled with.
 _CONSTANTS = ("_layout.py", "events.py")
 
@@ -38,6 +40,6 @@ def fingerprint(root: Path) -> str:
     for room in _ROOMS:
         for file in sorted((root / room).rglob("*.py")):
             content = file.read_bytes()
-            if b"njit" in content or file.name in _CONSTANTS:
+            if any(word in content for word in _KERNEL) or file.name in _CONSTANTS:
                 digest.update(str(file.relative_to(root)).encode() + b"\0" + content)
     return digest.hexdigest()[:16]

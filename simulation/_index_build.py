@@ -43,7 +43,7 @@ class Pieces(NamedTuple):
     segment_clock: NDArray[np.int64]
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _end_step(sides, keys, carry, out, first, begins, gap):  # type: ignore[no-untyped-def]
     step = carry[STEPS]
     row = step - first
@@ -55,7 +55,7 @@ def _end_step(sides, keys, carry, out, first, begins, gap):  # type: ignore[no-u
     carry[STEPS] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _note(carry, out, side, key, size):  # type: ignore[no-untyped-def]
     if carry[CHANGES] >= len(out.change_step):
         carry[IRREGULAR] = 1
@@ -66,7 +66,7 @@ def _note(carry, out, side, key, size):  # type: ignore[no-untyped-def]
     carry[CHANGES] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def build(  # type: ignore[no-untyped-def]
     keys, sizes, sides, carry, out, kind, flags, side, time_ms, price, size, ordinal
 ):

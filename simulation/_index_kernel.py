@@ -19,7 +19,7 @@ DEFER = -2
 _DEEPEST = 1 << 14
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _walk(m, side, step, wanted, limit):  # type: ignore[no-untyped-def]
     """Take from one side of the book, best price first, down to a key: size taken and its value."""
     taken, value = 0, 0
@@ -34,20 +34,20 @@ def _walk(m, side, step, wanted, limit):  # type: ignore[no-untyped-def]
     return -1, 0
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _close(m, plan, step):  # type: ignore[no-untyped-def]
     """Nothing is held any more, and nothing rests."""
     plan.exit_ms = plan.end_ms = m.clock[step]
     return lay.CLOSED
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _send_exit(plan, due, reason):  # type: ignore[no-untyped-def]
     if plan.exit_due == lay.NEVER:
         plan.exit_due, plan.reason = due, reason
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _fill_entry(m, plan, latency, step, size, value):  # type: ignore[no-untyped-def]
     if plan.filled == 0:
         plan.entry_ms = m.clock[step]
@@ -60,7 +60,7 @@ def _fill_entry(m, plan, latency, step, size, value):  # type: ignore[no-untyped
         plan.rest_due = m.clock[step] + latency
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _fill_target(m, plan, latency, step, size):  # type: ignore[no-untyped-def]
     value = size * plan.target * (1 - 2 * plan.side)
     plan.exited += size
@@ -76,7 +76,7 @@ def _fill_target(m, plan, latency, step, size):  # type: ignore[no-untyped-def]
     return lay.OPEN
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _arrive(m, plan, latency, step):  # type: ignore[no-untyped-def]
     """The entry arrives: it takes what it finds, or rests."""
     side = plan.side
@@ -100,7 +100,7 @@ def _arrive(m, plan, latency, step):  # type: ignore[no-untyped-def]
     return lay.OPEN
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _rest_target(m, plan, latency, step):  # type: ignore[no-untyped-def]
     """The maker target arrives, or is amended; where the market has passed it, the position is closed instead."""
     held = plan.filled - plan.exited
@@ -113,7 +113,7 @@ def _rest_target(m, plan, latency, step):  # type: ignore[no-untyped-def]
         plan.rest_left, plan.rest_queue = held, displayed(m, 1 - plan.side, -plan.target, step - 1)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _cancel(m, plan, step):  # type: ignore[no-untyped-def]
     plan.stage = lay.GONE
     if plan.filled == 0:
@@ -126,7 +126,7 @@ def _cancel(m, plan, step):  # type: ignore[no-untyped-def]
     return lay.OPEN
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _leave(m, plan, step):  # type: ignore[no-untyped-def]
     """The market exit: the rest of the entry and the target are cancelled, the book is walked."""
     status = _cancel(m, plan, step)
@@ -141,7 +141,7 @@ def _leave(m, plan, step):  # type: ignore[no-untyped-def]
     return _close(m, plan, step)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _due(plan):  # type: ignore[no-untyped-def]
     """When something that was sent next takes effect."""
     if plan.stage == lay.FLYING:
@@ -150,7 +150,7 @@ def _due(plan):  # type: ignore[no-untyped-def]
     return min(due, plan.cancel_due) if plan.stage == lay.RESTING else due
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _take_effect(m, plan, latency, step, due):  # type: ignore[no-untyped-def]
     if plan.stage == lay.FLYING:
         return _arrive(m, plan, latency, step)
@@ -164,7 +164,7 @@ def _take_effect(m, plan, latency, step, due):  # type: ignore[no-untyped-def]
     return _leave(m, plan, step)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _fund(m, plan, payment, step):  # type: ignore[no-untyped-def]
     """Charge a payment on what is held; whether its rate is known."""
     held = plan.filled - plan.exited
@@ -179,7 +179,7 @@ def _fund(m, plan, payment, step):  # type: ignore[no-untyped-def]
     return not np.isnan(m.funding_rate[payment])
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _settle(m, plan, latency, step, payment):  # type: ignore[no-untyped-def]
     """Let what is due take effect, in the order of its time: the status, and the payment that comes next."""
     while True:
@@ -197,7 +197,7 @@ def _settle(m, plan, latency, step, payment):  # type: ignore[no-untyped-def]
             return status, payment
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _on_trade(m, plan, latency, trade):  # type: ignore[no-untyped-def]
     """A trade fills what rests at its price or before it, then triggers the stop or the target."""
     step, price, size = m.trade_step[trade], m.trade_price[trade], m.trade_size[trade]
@@ -227,7 +227,7 @@ def _on_trade(m, plan, latency, trade):  # type: ignore[no-untyped-def]
     return status
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _on_message(m, plan, latency, step):  # type: ignore[no-untyped-def]
     """A book message fills what its best price reaches; the bids are looked at first."""
     status = lay.OPEN
@@ -240,7 +240,7 @@ def _on_message(m, plan, latency, step):  # type: ignore[no-untyped-def]
     return status
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _trigger(m, plan, trade, until):  # type: ignore[no-untyped-def]
     """The step of the first trade from `trade` on, before step `until`, that triggers the stop or a taken target."""
     sign = 1 - 2 * plan.side
@@ -258,7 +258,7 @@ def _trigger(m, plan, trade, until):  # type: ignore[no-untyped-def]
     return until
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _reached(m, side, key, step, trade, until):  # type: ignore[no-untyped-def]
     """The first step in ``[step, until)`` that may fill what rests on `side` at `key`, else `until`."""
     until = first_at_least(m.best[1 - side], m.best_high[1 - side], -key, step, until)
@@ -266,7 +266,7 @@ def _reached(m, side, key, step, trade, until):  # type: ignore[no-untyped-def]
     return m.trade_step[trade] if trade < len(m.trade_step) else until
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _next_step(m, plan, step, trade, payment, until):  # type: ignore[no-untyped-def]
     """The first step in ``[step, until)`` that concerns the plan, else `until`."""
     due = _due(plan)
@@ -283,7 +283,7 @@ def _next_step(m, plan, step, trade, payment, until):  # type: ignore[no-untyped
     return until
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def live(m, plan, latency):  # type: ignore[no-untyped-def]
     """Live a plan; its record then tells the outcome.
 
@@ -332,7 +332,7 @@ def live(m, plan, latency):  # type: ignore[no-untyped-def]
     return lay.UNKNOWN
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def live_all(market, plans, latency, deferred):  # type: ignore[no-untyped-def]
     """Live every plan; `deferred` marks those that have to be read event by event."""
     for row in range(len(plans)):

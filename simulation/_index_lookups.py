@@ -38,7 +38,7 @@ class Market(NamedTuple):
     funding_rate: NDArray[np.float64]
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def reach(values, target, low):  # type: ignore[no-untyped-def]
     """First place from `low` on whose value is at least `target`; values ascend."""
     high = len(values)
@@ -56,7 +56,7 @@ def reach(values, target, low):  # type: ignore[no-untyped-def]
     return low
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def turn(m, moment, low):  # type: ignore[no-untyped-def]
     """First step from `low` on that begins a frame after the clock has reached a moment."""
     step = max(reach(m.clock, moment, max(low - 1, 0)) + 1, low)
@@ -65,7 +65,7 @@ def turn(m, moment, low):  # type: ignore[no-untyped-def]
     return step
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def last_change(m, side, key, step):  # type: ignore[no-untyped-def]
     """The last change of a level up to a step; -1 where there is none."""
     level = key - m.low[side]
@@ -82,20 +82,20 @@ def last_change(m, side, key, step):  # type: ignore[no-untyped-def]
     return low - 1 if low > begin else -1
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def size_of(m, side, key, step):  # type: ignore[no-untyped-def]
     """Size of a level after a step."""
     place = last_change(m, side, key, step)
     return m.change_size[place] if place >= 0 else 0
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def displayed(m, side, key, step):  # type: ignore[no-untyped-def]
     """Displayed size of a level after a step; `HIDDEN` where it lies deeper than the book shows."""
     return lay.HIDDEN if key < m.worst[side, step] else size_of(m, side, key, step)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def first_at_most(values, lows, limit, start, stop):  # type: ignore[no-untyped-def]
     """First place in ``[start, stop)`` whose value is at most `limit`."""
     place = start
@@ -109,7 +109,7 @@ def first_at_most(values, lows, limit, start, stop):  # type: ignore[no-untyped-
     return stop
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def first_at_least(values, highs, limit, start, stop):  # type: ignore[no-untyped-def]
     """First place in ``[start, stop)`` whose value is at least `limit`."""
     place = start
@@ -123,7 +123,7 @@ def first_at_least(values, highs, limit, start, stop):  # type: ignore[no-untype
     return stop
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def capped(m, side, key, queue, start, stop):  # type: ignore[no-untyped-def]
     """The queue after what the messages of the steps in ``[start, stop)`` show at its price."""
     if queue == 0 or start >= stop:
@@ -152,7 +152,7 @@ def capped(m, side, key, queue, start, stop):  # type: ignore[no-untyped-def]
             return 0
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def next_trade(m, side, key, trade, stop):  # type: ignore[no-untyped-def]
     """First trade from `trade` on, before step `stop`, whose taker hits `side` at `key` or through it."""
     count = len(m.trade_step)

@@ -25,7 +25,7 @@ from simulation._kernel_orders import (
 )
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, inline="always", _nrt=False)
 def _concerns_plans(sides, price, taker):  # type: ignore[no-untyped-def]
     """Whether a trade may fill an entry or trigger an exit."""
     if price * (2 * taker - 1) <= sides[1 - taker, lay.HOT]:
@@ -37,7 +37,7 @@ def _concerns_plans(sides, price, taker):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, inline="always", _nrt=False)
 def _reaches_plans(sides, keys, side):  # type: ignore[no-untyped-def]
     """Whether the book crosses an entry of `side`, or brings one that was out of sight into it."""
     begin = sides[side, lay.BEGIN]
@@ -45,7 +45,7 @@ def _reaches_plans(sides, keys, side):  # type: ignore[no-untyped-def]
     return uncovers or crossed(keys, sides, side, sides[side, lay.HOT])
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _begin_frame(world):  # type: ignore[no-untyped-def]
     """What the owner of the plans does once the last frame is read: decide, cancel, close by time."""
     state, plans, active = world.state, world.plans, world.active
@@ -71,7 +71,7 @@ def _begin_frame(world):  # type: ignore[no-untyped-def]
     reindex(world)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _settle(world):  # type: ignore[no-untyped-def]
     """Let everything that is due take effect, in the order of its time, on the book as it stands."""
     state, plans, active = world.state, world.plans, world.active
@@ -88,12 +88,12 @@ def _settle(world):  # type: ignore[no-untyped-def]
         reindex(world)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, inline="always", _nrt=False)
 def _limit(plan):  # type: ignore[no-untyped-def]
     return plan.key * (1 - 2 * plan.side)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _trade_with_target(world, index, key, size):  # type: ignore[no-untyped-def]
     """A trade at or through a resting target."""
     plan = world.plans[index]
@@ -106,7 +106,7 @@ def _trade_with_target(world, index, key, size):  # type: ignore[no-untyped-def]
             fill_target(world, index, min(reached, plan.rest_left))
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _look_at_target(world, index):  # type: ignore[no-untyped-def]
     """A whole book message may cross a resting target, shorten the queue ahead of it, or bring it into sight."""
     plan = world.plans[index]
@@ -120,7 +120,7 @@ def _look_at_target(world, index):  # type: ignore[no-untyped-def]
         world.state[lay.CHANGED] = 1
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _on_trade(world, price, size, taker):  # type: ignore[no-untyped-def]
     """A trade works on the queue of the side that its taker hit, then triggers stops and targets of both sides."""
     state, sides, plans, active = world.state, world.sides, world.plans, world.active
@@ -160,7 +160,7 @@ def _on_trade(world, price, size, taker):  # type: ignore[no-untyped-def]
         reindex(world)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _on_message_end(world):  # type: ignore[no-untyped-def]
     """A book message is whole: fills by a crossing price, queue caps, exits that wait for size."""
     state, sides, plans, active = world.state, world.sides, world.plans, world.active
@@ -201,7 +201,7 @@ def _on_message_end(world):  # type: ignore[no-untyped-def]
         reindex(world)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _lose_book(world):  # type: ignore[no-untyped-def]
     """A gap: the book is unknown until the next snapshot; in a backtest so is every plan that lives."""
     state = world.state
@@ -212,7 +212,7 @@ def _lose_book(world):  # type: ignore[no-untyped-def]
         reindex(world)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def advance(  # type: ignore[no-untyped-def]
     world, kind, flags, side, time_ms, price, size, ordinal, first, room
 ):

@@ -14,7 +14,7 @@ from numba import njit
 from simulation import _layout as lay
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, inline="always", _nrt=False)
 def find(keys, sides, side, key):  # type: ignore[no-untyped-def]
     """Place of the first level whose key is at least `key`."""
     low, high = sides[side, lay.BEGIN], sides[side, lay.END]
@@ -29,7 +29,7 @@ def find(keys, sides, side, key):  # type: ignore[no-untyped-def]
     return low
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _raise(levels, side, low, high):  # type: ignore[no-untyped-def]
     """Move the places from `low` on up by one, into `high`. Unsigned counters let the compiler make it one memmove."""
     row, i, one = np.uint64(side), np.uint64(high), np.uint64(1)
@@ -38,7 +38,7 @@ def _raise(levels, side, low, high):  # type: ignore[no-untyped-def]
         i -= one
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _lower(levels, side, low, high):  # type: ignore[no-untyped-def]
     """Move the places up to `high` down by one, into `low`."""
     row, i, one = np.uint64(side), np.uint64(low), np.uint64(1)
@@ -47,7 +47,7 @@ def _lower(levels, side, low, high):  # type: ignore[no-untyped-def]
         i += one
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, inline="always", _nrt=False)
 def set_level(keys, sizes, sides, side, key, size):  # type: ignore[no-untyped-def]
     """Set one level of a side.
 
@@ -76,7 +76,7 @@ def set_level(keys, sizes, sides, side, key, size):  # type: ignore[no-untyped-d
     sides[side, lay.BEGIN], sides[side, lay.END] = begin, end
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def displayed(world, side, key):  # type: ignore[no-untyped-def]
     """Displayed size at a level; `HIDDEN` where the level lies deeper than the book shows."""
     keys, sides = world.keys, world.sides
@@ -87,7 +87,7 @@ def displayed(world, side, key):  # type: ignore[no-untyped-def]
     return world.sizes[side, place] if place < end and keys[side, place] == key else 0
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, inline="always", _nrt=False)
 def crossed(keys, sides, side, key):  # type: ignore[no-untyped-def]
     """Whether the best opposite price reaches or crosses `key` of `side`."""
     end = sides[1 - side, lay.END]

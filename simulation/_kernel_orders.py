@@ -14,7 +14,7 @@ from simulation import _layout as lay
 from simulation._kernel_book import crossed, displayed
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _write(world, plan, what, price, size, role):  # type: ignore[no-untyped-def]
     state = world.state
     state[lay.CHANGED] = 1
@@ -24,7 +24,7 @@ def _write(world, plan, what, price, size, role):  # type: ignore[no-untyped-def
         state[lay.LOGGED] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def finish(world, index, status):  # type: ignore[no-untyped-def]
     plan = world.plans[index]
     plan.stage, plan.status, plan.end_ms = lay.DONE, status, world.state[lay.CLOCK]
@@ -33,7 +33,7 @@ def finish(world, index, status):  # type: ignore[no-untyped-def]
         _write(world, index, lay.LOG_CLOSED, 0, plan.exited, plan.reason)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def send_exit(state, plan, sent, reason):  # type: ignore[no-untyped-def]
     """Send the market exit; whatever fires first is the one close of the plan."""
     if plan.exit_due == lay.NEVER and not plan.retry:
@@ -42,7 +42,7 @@ def send_exit(state, plan, sent, reason):  # type: ignore[no-untyped-def]
         state[lay.CHANGED] = 1
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def reindex(world):  # type: ignore[no-untyped-def]
     """Drop finished plans and recompute what decides whether an event concerns any plan."""
     state, sides, plans, active = world.state, world.sides, world.plans, world.active
@@ -85,7 +85,7 @@ def reindex(world):  # type: ignore[no-untyped-def]
     state[lay.ACTIVE], state[lay.NEXT_DUE], state[lay.NEXT_COMMAND] = kept, next_due, next_command
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def due_of(plan):  # type: ignore[no-untyped-def]
     """When something that was sent for the plan next takes effect."""
     if plan.stage == lay.FLYING:
@@ -94,7 +94,7 @@ def due_of(plan):  # type: ignore[no-untyped-def]
     return min(due, plan.cancel_due) if plan.stage == lay.RESTING else due
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def take_effect(world, index, due):  # type: ignore[no-untyped-def]
     """What is due for a plan: its entry or target arrives, a cancel, or the market exit."""
     plan = world.plans[index]
@@ -113,13 +113,13 @@ def take_effect(world, index, due):  # type: ignore[no-untyped-def]
         close_at_market(world, index)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def funding_due(world):  # type: ignore[no-untyped-def]
     following = world.state[lay.NEXT_FUNDING]
     return world.funding_ms[following] if following < len(world.funding_ms) else lay.NEVER
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _arrive(world, index):  # type: ignore[no-untyped-def]
     plan = world.plans[index]
     if crossed(world.keys, world.sides, plan.side, plan.key):
@@ -132,7 +132,7 @@ def _arrive(world, index):  # type: ignore[no-untyped-def]
     _write(world, index, lay.LOG_ACCEPTED, 0, 0, lay.NONE)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _take(world, index):  # type: ignore[no-untyped-def]
     """A directional entry arrives: take what the book shows up to the limit, now or never."""
     plan = world.plans[index]
@@ -149,7 +149,7 @@ def _take(world, index):  # type: ignore[no-untyped-def]
         _cancel(world, index)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _rest_target(world, index):  # type: ignore[no-untyped-def]
     """The maker target arrives, or is amended to a larger position, which sends it to the end of the queue.
 
@@ -169,7 +169,7 @@ def _rest_target(world, index):  # type: ignore[no-untyped-def]
     world.state[lay.CHANGED] = 1
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def fill_target(world, index, size):  # type: ignore[no-untyped-def]
     """Fill the resting target, as maker; its owner then cancels what is left of the entry."""
     plan, state = world.plans[index], world.state
@@ -186,13 +186,13 @@ def fill_target(world, index, size):  # type: ignore[no-untyped-def]
         _close_by_target(world, index)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _close_by_target(world, index):  # type: ignore[no-untyped-def]
     world.plans[index].reason = lay.TARGET
     finish(world, index, lay.CLOSED)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _cancel(world, index):  # type: ignore[no-untyped-def]
     plan = world.plans[index]
     if plan.stage == lay.RESTING:
@@ -204,7 +204,7 @@ def _cancel(world, index):  # type: ignore[no-untyped-def]
         _close_by_target(world, index)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def _is_fresh(world, side, key):  # type: ignore[no-untyped-def]
     """Whether the message that is being read has set a level."""
     count = world.state[lay.FRESH]
@@ -214,7 +214,7 @@ def _is_fresh(world, side, key):  # type: ignore[no-untyped-def]
     return count == lay.ALL_FRESH
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def close_at_market(world, index):  # type: ignore[no-untyped-def]
     """Close at market: cancel the rest of the entry and the target, walk the book.
 
@@ -247,7 +247,7 @@ def close_at_market(world, index):  # type: ignore[no-untyped-def]
         finish(world, index, lay.CLOSED)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def fill_entry(world, index, size, price):  # type: ignore[no-untyped-def]
     """Fill the entry; a maker target is sent, or amended, in the same cycle."""
     plan = world.plans[index]
@@ -265,7 +265,7 @@ def fill_entry(world, index, size, price):  # type: ignore[no-untyped-def]
     _write(world, index, lay.LOG_FILLED, price, size, lay.NONE)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def fund(world, rate):  # type: ignore[no-untyped-def]
     """Charge funding on open positions at the mid price: longs pay a positive rate, shorts receive it.
 

@@ -2,6 +2,9 @@
 
 Numba freezes these constants into compiled code, and its disk cache notices a change of a kernel's own file only:
 `market/_kernel_cache.py` keeps a cache for each state of these files.
+
+Kernels and index are compiled without Numba's reference counts (``_nrt=False``): they allocate nothing, and every call
+paid for each array of the `World` or the `Market` that it hands on, two thirds of the time.
 """
 
 from __future__ import annotations

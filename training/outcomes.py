@@ -160,7 +160,7 @@ class Simulator:
         if params not in self._tables:
             rows = np.repeat(np.arange(len(self.bars)), 2)
             sides = np.tile(np.array([LONG, SHORT], np.int8), len(self.bars))
-            flat = self.run(rows, sides, [params] * len(rows))
+            flat = self.run(rows, sides, [params])
             self._tables[params] = Outcomes(
                 *(getattr(flat, name).reshape(-1, 2) for name in ("closed", "known", "end_ms", "net_return"))
             )
@@ -176,7 +176,7 @@ class Simulator:
         sides : int8[m]
             +1 or -1.
         params
-            m strategy parameters.
+            m strategy parameters, or one for all.
         """
         lives = self.lives(rows, sides, params)
         known = lives.status != PlanStatus.UNKNOWN
@@ -195,11 +195,12 @@ class Simulator:
         A plan whose prices are impossible is never sent: it is unfilled, and over when it is decided.
         """
         decide_ms = self.bars.close_ms[rows]
-        tif_ms = np.array([one.tif_bars for one in params], np.int64) * self._timeframe_ms
-        hold_ms = np.array([one.hold_bars for one in params], np.int64) * self._timeframe_ms
-        taking = np.array([one.entry == DIRECTIONAL for one in params], np.int8)
-        target_maker = np.array([one.target_maker for one in params], np.int8)
-        distances = np.array([(one.offset_atr, one.stop_atr, one.target_atr) for one in params]).reshape(-1, 3)
+        own = np.arange(len(params)) if len(params) == len(rows) else np.zeros(len(rows), np.int64)
+        tif_ms = np.array([one.tif_bars for one in params], np.int64)[own] * self._timeframe_ms
+        hold_ms = np.array([one.hold_bars for one in params], np.int64)[own] * self._timeframe_ms
+        taking = np.array([one.entry == DIRECTIONAL for one in params], np.int8)[own]
+        target_maker = np.array([one.target_maker for one in params], np.int8)[own]
+        distances = np.array([(one.offset_atr, one.stop_atr, one.target_atr) for one in params]).reshape(-1, 3)[own]
         prices = np.empty((len(rows), 3), np.int64)
         _prices(sides, self.bars.close[rows], self.bars.atr[rows], distances, taking, prices)
         # A market of tiny prices and huge ranges has plans with a price at or below 0: the executor sends no such plan.

@@ -65,3 +65,14 @@ def test_constants_count_and_prose_does_not(tmp_path: Path) -> None:
     assert _kernel_cache.fingerprint(tmp_path) == before
     (room / "_layout.py").write_text("A = 2\n")
     assert _kernel_cache.fingerprint(tmp_path) != before
+
+
+@pytest.mark.parametrize("name", ["features/_book.py", "simulation/_kernel_book.py", "training/outcomes.py"])
+def test_whatever_decorator_makes_a_kernel_its_file_counts(tmp_path: Path, name: str) -> None:
+    source = (Path(__file__).parents[2] / name).read_text(encoding="utf-8")
+    file = tmp_path / name
+    file.parent.mkdir(parents=True)
+    file.write_text(source, encoding="utf-8")
+    before = _kernel_cache.fingerprint(tmp_path)
+    file.write_text(source + "\n# another kernel\n", encoding="utf-8")
+    assert _kernel_cache.fingerprint(tmp_path) != before
