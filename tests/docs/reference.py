@@ -287,7 +287,9 @@ def deployments() -> str:
     rows = []
     for one in plan_["deployments"]:
         schedules = one.get("schedules") or []
-        when = ", ".join(f"`{made['cron']}` {made.get('timezone', 'UTC')}" for made in schedules) or "on demand"
+        off = {True: "", False: ", switched off"}
+        told = [f"`{made['cron']}` {made.get('timezone', 'UTC')}{off[made.get('active', True)]}" for made in schedules]
+        when = ", ".join(told) or "on demand"
         given = ", ".join(f"`{key}` = {value}" for key, value in (one.get("parameters") or {}).items()) or "-"
         limit = one.get("concurrency_limit", "-")
         limit = limit["limit"] if isinstance(limit, dict) else limit
