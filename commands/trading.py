@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@symbol_option
+@click.option("--symbol", "some", multiple=True, help="Contract; may be given several times. [default: the config's]")
+@click.option("--symbols", "more", help="Several contracts, separated by commas.")
 @timeframe_option
 @click.option("--live", is_flag=True, help="Trade with real money. [default: dry-run]")
 @click.option(
@@ -37,12 +38,19 @@ if TYPE_CHECKING:
 @click.option("--max-seconds", type=click.FloatRange(min=1), help="Stop after this long in any case.")
 @click.option("--summary", type=click.Path(path_type=Path), help="Write the session's summary there, as JSON.")
 @click.pass_context
-def execute(context: click.Context, /, symbol: str, timeframe: str | None, **options: Any) -> None:
-    """Trade the Production council: dry-run by default, through the fill model on the live feed."""
-    from executor import run_executor
+def execute(
+    context: click.Context, /, some: tuple[str, ...], more: str | None, timeframe: str | None, **options: Any
+) -> None:
+    """Trade the Production councils of some contracts: dry-run by default, through the fill model on the live feed.
+
+    Several contracts are traded by one process as what they are, parts of one account: one equity, one limit on all
+    positions and pending entries together, one kill switch.
+    """
+    from executor import run_executors
 
     settings = settings_of(context, executor={"timeframe": timeframe})
-    run_executor(settings, symbol, echo=click.echo, **options)
+    named = [*some, *(part.strip() for part in (more or "").split(",") if part.strip())]
+    run_executors(settings, named or settings.market.symbols, echo=click.echo, **options)
 
 
 @click.command()
@@ -64,12 +72,15 @@ def status(context: click.Context, symbol: str | None, everything: bool, venue: 
 
 def _command(name: str, text: str) -> click.Command:
     @click.command(name, help=text)
-    @symbol_option
+    @click.option("--symbol", help="Contract. [default: all that are traded, or all that were if none is]")
     @click.pass_context
-    def command(context: click.Context, symbol: str) -> None:
+    def command(context: click.Context, symbol: str | None) -> None:
         from executor import send_command
+        from executor.status import traded_symbols
 
-        click.echo(send_command(settings_of(context), symbol, name))
+        settings = settings_of(context)
+        for one in [symbol] if symbol else traded_symbols(settings):
+            click.echo(send_command(settings, one, name))
 
     return command
 

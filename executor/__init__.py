@@ -1,8 +1,8 @@
 """The daemon that trades: risk, health, sanity, orders, journal, gateways.
 
-The trading core (:class:`Core`) has no I/O: events in, actions out, one state. Around it, :func:`run_executor` brings
-the market, the council in Production, the journal and a gateway together; dry-run is what there is, live trading is a
-step of its own. :func:`replay_session` recomputes a session from its journal, to the byte.
+The trading core (:class:`Core`) has no I/O: events in, actions out, one state. Around it, :func:`run_executors` brings
+markets, councils in Production, journals and gateways together, for one contract or several of one account; dry-run is
+what there is unless a person says live. :func:`replay_session` recomputes a session from its journal, to the byte.
 
 This room never trains, never plots, and starts without any of the pipeline's packages. It never holds a position
 without a stop at the venue, never takes a failed read for an answer, and never forgets an order that the venue has not
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from executor.core import Core
-    from executor.daemon import ExecutorSummary, run_executor
+    from executor.daemon import ExecutorSummary, run_executor, run_executors
     from executor.gateway import DryRunGateway, Gateway
     from executor.journal import Journal
     from executor.reader import JournalReader
@@ -39,6 +39,7 @@ _LAZY = {
     "read_status": "status",
     "replay_session": "replay",
     "run_executor": "daemon",
+    "run_executors": "daemon",
     "send_command": "status",
     "status_text": "status",
 }
@@ -56,6 +57,7 @@ __all__ = [
     "read_status",
     "replay_session",
     "run_executor",
+    "run_executors",
     "send_command",
     "status_text",
 ]

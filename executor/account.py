@@ -8,14 +8,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from executor.lanes import ThreadLanes
 from executor.live import LiveGateway
-from executor.private import PrivateStream
+from executor.private import SharedStream
 from executor.venue import RECV_WINDOW_MS, VenueClient
-from market.errors import ConfigError, ExecutorError, VenueUnavailable
+from market.errors import ConfigError, ExecutorError, OrderRejected, OutcomeUnknown, VenueUnavailable
 from market.instruments import Instrument
 from settings import Settings
 
@@ -89,12 +90,71 @@ def require_account(venue: VenueClient, symbol: str) -> list[Check]:
     return checks
 
 
-def live_gateway(
-    settings: Settings, instrument: Instrument, clock: Callable[[], int], saved: bytes | None
-) -> LiveGateway:
-    """The gateway of the settings' account."""
-    stream = PrivateStream(settings.venue.private_url, *keys_of(settings))
-    return LiveGateway(venue_client(settings), stream, instrument, lanes=ThreadLanes(), clock=clock, saved=saved)
+def settle_leverage(venue: VenueClient, symbol: str, wanted: Decimal) -> tuple[Decimal, Check]:
+    """Bring the contract's leverage at the venue to what is wanted, and say what it is then.
+
+    It stays as it is while a position is held: that may be somebody else's. What is in force caps the size of entries.
+
+    Raises
+    ------
+    ExecutorError
+        What is in force cannot be found out.
+    """
+    text = f"{wanted.normalize():f}"
+    found, held = _leverages(venue, symbol)
+    why = ""
+    if found != {wanted} and held:
+        why = "left alone while a position is held"
+    elif found != {wanted}:
+        try:
+            venue.write("set_leverage", category="linear", symbol=symbol, buyLeverage=text, sellLeverage=text)
+        except OrderRejected as refusal:
+            why = f"the venue refuses {text}: {refusal.code} {refusal.message}"
+        except OutcomeUnknown as error:
+            why = error.message
+        found, _ = _leverages(venue, symbol)
+    now = min(found)
+    said = f"{now.normalize():f}× at the venue"
+    if found == {wanted}:
+        return now, Check("leverage", True, said)
+    return now, Check("leverage", False, f"{said}, {text}× wanted: {why or 'not taken'}")
+
+
+def _leverages(venue: VenueClient, symbol: str) -> tuple[set[Decimal], bool]:
+    """Leverage of the contract's positions, and whether one of them is held."""
+    try:
+        rows = venue.pages("get_positions", category="linear", symbol=symbol)
+        found = {Decimal(row["leverage"]) for row in rows}
+        held = any(Decimal(row["size"]) for row in rows)
+    except (VenueUnavailable, KeyError, TypeError, ArithmeticError) as error:
+        text = error.message if isinstance(error, VenueUnavailable) else "the venue's answer cannot be read"
+        raise ExecutorError(f"live trading is refused: leverage of {symbol}: {text}", advice=_ADVICE) from error
+    if not found or min(found) <= 0:
+        raise ExecutorError(f"live trading is refused: {symbol} has no leverage at the venue", advice=_ADVICE)
+    return found, held
+
+
+class AccountLink:
+    """One client, one private stream and the lanes of an account, for all its contracts in this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.venue = venue_client(settings)
+        self._stream = SharedStream(settings.venue.private_url, *keys_of(settings))
+        self._lanes = ThreadLanes()
+
+    def gateway(self, instrument: Instrument, clock: Callable[[], int], saved: bytes | None) -> LiveGateway:
+        """The gateway of one contract."""
+        lanes = self._lanes.port(instrument.symbol)
+        return LiveGateway(self.venue, self._stream.port(), instrument, lanes=lanes, clock=clock, saved=saved)
+
+    async def run(self) -> None:
+        """Keep the private stream up until cancelled."""
+        await self._stream.run()
+
+    def close(self) -> None:
+        """Let go of threads and connections."""
+        self._lanes.close()
+        self.venue.close()
 
 
 def _checked(name: str, check: Callable[[], tuple[bool, str]]) -> Check:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,9 +21,12 @@ from executor.events import encode
 from executor.gateway import DryRunGateway, Gateway
 from executor.journal import Journal
 from executor.monitor import HealthConfig, HealthMonitor
+from executor.pool import Pool
+from executor.portfolio import Portfolio
 from executor.registry_watch import CouncilStore, RegistryWatch, Wanted
+from executor.rescale import carry_over
 from executor.session import Admission, Echo, Session, admit_all
-from executor.state import CoreConfig, CoreState, CouncilRef, Counts
+from executor.state import CoreConfig, CoreState, CouncilRef, Counts, Others
 from executor.view import MarketView
 from features import FEATURES, spec_hash
 from market.days import LakeDay, lake_days
@@ -30,6 +34,7 @@ from market.errors import (
     BundleError,
     ExecutorError,
     LakeError,
+    PurpleSkyError,
     RegistryUnavailable,
     UnknownSymbolError,
     VenueUnavailable,
@@ -42,6 +47,9 @@ from market.rest import fetch_instruments
 from settings import Settings
 from simulation.fills import FillModel
 
+if TYPE_CHECKING:
+    from executor.account import AccountLink
+
 
 @dataclass(frozen=True, slots=True)
 class FeedChoice:
@@ -52,8 +60,20 @@ class FeedChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class Common:
+    """What the contracts of a process share: limits, the dry-run purse, and the account's connections in live."""
+
+    portfolio: Portfolio = field(default_factory=Portfolio)
+    pool: Pool = field(default_factory=Pool)
+    link: AccountLink | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
-    """A session that is ready to go; `events` is the lake's, ``None`` for the venue's feed."""
+    """A session that is ready to go; `events` is the lake's, ``None`` for the venue's feed.
+
+    `problem` says why it has no council.
+    """
 
     mode: str
     number: int
@@ -61,6 +81,7 @@ class Parts:
     journal: Journal
     watch: RegistryWatch
     events: Iterator[EventBatch] | None
+    problem: PurpleSkyError | None = None
 
 
 def choose_feed(settings: Settings, symbol: str, feed: str, echo: Echo, *, live: bool = False) -> FeedChoice:
@@ -140,24 +161,42 @@ def council_store(settings: Settings, symbol: str) -> CouncilStore:
     return CouncilStore(settings.paths.executor / "councils", Wanted(symbol, timeframe, levels, spec))
 
 
-def build(settings: Settings, choice: FeedChoice, folder: Path, echo: Echo, admit: Admission = admit_all) -> Parts:
+def build(
+    settings: Settings,
+    choice: FeedChoice,
+    folder: Path,
+    echo: Echo,
+    admit: Admission = admit_all,
+    *,
+    common: Common | None = None,
+    leverage: Decimal | None = None,
+    needs_council: bool = True,
+) -> Parts:
     """Make the parts and begin a session in the journal.
 
     Parameters
     ----------
     admit
         Says why a council may not trade; empty if it may.
+    common
+        What it shares with other contracts; ``None`` if it is alone.
+    leverage
+        The contract's at the venue, in live.
+    needs_council
+        Whether to refuse to begin without a council that may trade. Otherwise positions are looked after, and nothing
+        is entered until there is one.
 
     Raises
     ------
     ExecutorError
-        The council in Production may not trade.
+        The council in Production may not trade; or the contract rules have changed under a simulated position.
     RegistryError
         There is no council in Production, or it cannot be used; or the registry is down and none is at hand.
     JournalError
         The journal is damaged beyond recovery.
     """
     instrument, symbol = choice.instrument, choice.instrument.symbol
+    common = common or Common()
     registry = Registry(settings.registry_uri, settings.paths.mlruns / "artifacts")
     store = council_store(settings, symbol)
     watch = RegistryWatch(registry, settings.model_name(symbol, settings.executor.timeframe), store)
@@ -168,13 +207,23 @@ def build(settings: Settings, choice: FeedChoice, folder: Path, echo: Echo, admi
         # A replay of the lake is a market of its own: it starts afresh every time.
         saved = journal.saved if choice.mode != "lake" else None
         state = _state(saved.core if saved else None, store)
-        config = core_config(settings, instrument)
+        carry_over(state, journal.last_config(), instrument, simulated=choice.mode != "live")
+        config = core_config(settings, instrument, leverage)
         core = Core(config, store, state)
-        first = _first_council(watch, state, store, echo)
-        _admitted(first or state.council, admit)
+        first: CouncilRef | None = None
+        problem: PurpleSkyError | None = None
+        try:
+            first = _first_council(watch, state, store, echo)
+            _admitted(first or state.council, admit)
+        except PurpleSkyError as error:
+            if needs_council:
+                raise
+            first = state.council = None
+            problem = error
+            echo(f"critical: {error.message}: positions are looked after, nothing is entered")
         clock = VenueClock(settings.venue.speed, settings.market.idle_seconds)
         account = bytes(saved.gateway) if saved else None
-        gateway = _gateway(settings, choice, clock, account)
+        gateway = _gateway(settings, choice, clock, account, common)
         view = MarketView(instrument, config.timeframe_ms, settings.market.ob_levels, settings.market.stall_ms)
         if choice.mode != "lake":
             warm_up(view, Lake(settings.paths.lake), echo)
@@ -198,18 +247,15 @@ def build(settings: Settings, choice: FeedChoice, folder: Path, echo: Echo, admi
     if choice.mode == "lake":
         council = store(first.content_hash) if first else None
         events = _replay(session, Lake(settings.paths.lake), symbol, council, echo)
-    return Parts(choice.mode, number, session, journal, watch, events)
+    return Parts(choice.mode, number, session, journal, watch, events, problem)
 
 
-def _gateway(settings: Settings, choice: FeedChoice, clock: VenueClock, saved: bytes | None) -> Gateway:
-    if choice.mode == "live":
-        # What dry-run never needs: threads and sockets.
-        from executor.account import live_gateway
-
-        return live_gateway(settings, choice.instrument, lambda: clock.event_ms, saved)
+def _gateway(settings: Settings, choice: FeedChoice, clock: VenueClock, saved: bytes | None, common: Common) -> Gateway:
+    if common.link is not None:
+        return common.link.gateway(choice.instrument, lambda: clock.event_ms, saved)
     costs = settings.costs
     model = FillModel(costs.order_latency_ms, float(costs.maker_fee), float(costs.taker_fee))
-    return DryRunGateway(choice.instrument, model, settings.executor.start_equity, saved)
+    return DryRunGateway(choice.instrument, model, settings.executor.start_equity, saved, common.pool)
 
 
 def _admitted(council: CouncilRef | None, admit: Admission) -> None:
@@ -237,7 +283,8 @@ def _state(saved: bytes | None, store: CouncilStore) -> CoreState:
     """Where to go on from: positions, timers and latches stay, what belonged to the session before does not."""
     state = CoreState() if saved is None else CoreState.load(bytes(saved))
     state.counts, state.stopping, state.pending, state.shadow_left = Counts(), False, None, 0
-    state.venue = ""
+    state.venue = state.rules = ""
+    state.others, state.still = Others(), []
     if state.council is not None:
         try:
             store(state.council.content_hash)

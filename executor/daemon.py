@@ -1,4 +1,4 @@
-"""The daemon: puts the parts together, feeds the session from the venue or from the lake, and ends in order."""
+"""The daemon: puts the parts together, feeds the sessions from the venue or from the lake, and ends in order."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from executor.account import account_lock, require_account, venue_client
-from executor.build import Parts, build, choose_feed, gate_guard
-from executor.front import Front
-from executor.lock import Lock
-from executor.session import Echo, Session, admit_all
-from executor.status import folder_of
+from executor.build import Common
+from executor.feeds import Feeds, Item
+from executor.front import Hall
+from executor.lakes import Lakes
+from executor.rules import Rules
+from executor.session import Echo
+from executor.setup import Setup, safe_echo
+from executor.unit import ExecutorSummary, Unit
 from market.assembler import Assembled
-from market.feed import Disconnected, Frame, PublicFeed, liquidation_topics, topics_for
+from market.errors import ExecutorError
+from market.feed import Disconnected
 from market.signals import on_signal
 from settings import Settings
 
-#: Frames that may wait; beyond, the venue has to.
-_QUEUE = 4096
-#: Frames that are taken in at once.
-_AT_ONCE = 512
+__all__ = ["ExecutorSummary", "Limits", "run_executor", "run_executors", "safe_echo"]
+
 _TICK_S = 0.25
 _STATUS_S = 1.0
 #: How long the end of a session waits for the cancel of an entry.
@@ -32,59 +33,19 @@ _PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class ExecutorSummary:
-    """What a session came to.
-
-    Attributes
-    ----------
-    decisions
-        Bars on which the council voted.
-    orders, fills, closed
-        Entries sent, executions, positions closed again.
-    net_pnl
-        Of the closed positions, USDT after fees and funding.
-    bars
-        Bars seen, those without a vote included.
-    position_steps
-        What is still held, signed; it keeps its stop and target, and the next session goes on with it.
-    equity
-        USDT with open profit and loss; ``None`` unknown.
-    killed
-        Why the kill switch fired; ``None`` if it did not.
-    council_version
-        Who decided last.
-    """
-
-    symbol: str
-    mode: str
-    session: int
-    decisions: int
-    orders: int
-    fills: int
-    closed: int
-    net_pnl: float
-    bars: int
-    position_steps: int
-    equity: float | None
-    killed: str | None
-    council_version: int | None
-    journal: str
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
-    """When a session ends by itself.
+    """When the sessions end by themselves.
 
     Attributes
     ----------
     max_bars
-        After so many decisions; ``None`` never.
+        After so many decisions of each; ``None`` never.
     min_closed
-        But not before so many positions were closed.
+        But not before each has closed so many positions.
     max_seconds
         After so long in any case; ``None`` never.
     until
-        When it says so.
+        When it says so of each.
     """
 
     max_bars: int | None = None
@@ -92,10 +53,14 @@ class Limits:
     max_seconds: float | None = None
     until: Callable[[ExecutorSummary], bool] | None = None
 
-    def reached(self, summary: ExecutorSummary, seconds: float) -> bool:
-        """Whether the session is to end."""
+    def reached(self, summaries: Sequence[ExecutorSummary], seconds: float) -> bool:
+        """Whether the sessions are to end."""
         if self.max_seconds is not None and seconds >= self.max_seconds:
             return True
+        found = [self._enough(summary) for summary in summaries]
+        return bool(found) and all(found)
+
+    def _enough(self, summary: ExecutorSummary) -> bool:
         if self.until is not None and self.until(summary):
             return True
         enough = self.max_bars is not None and summary.decisions >= self.max_bars
@@ -116,35 +81,70 @@ def run_executor(
     summary: Path | None = None,
     echo: Echo = lambda _: None,
 ) -> ExecutorSummary:
-    """Trade the Production council of a symbol until told to stop; in dry-run unless `live`.
+    """Trade the Production council of one contract; see :func:`run_executors`."""
+    [result] = run_executors(
+        settings,
+        [symbol],
+        live=live,
+        accept_failed_gate=accept_failed_gate,
+        feed=feed,
+        max_bars=max_bars,
+        min_closed=min_closed,
+        max_seconds=max_seconds,
+        until=until,
+        summary=summary,
+        echo=echo,
+    )
+    return result
 
-    SIGTERM and SIGINT end it in order: an unfilled entry is cancelled, a position keeps its stop and target.
+
+def run_executors(
+    settings: Settings,
+    symbols: Sequence[str],
+    *,
+    live: bool = False,
+    accept_failed_gate: int | None = None,
+    feed: str = "auto",
+    max_bars: int | None = None,
+    min_closed: int = 0,
+    max_seconds: float | None = None,
+    until: Callable[[ExecutorSummary], bool] | None = None,
+    summary: Path | None = None,
+    echo: Echo = lambda _: None,
+) -> list[ExecutorSummary]:
+    """Trade the Production councils of some contracts until told to stop; in dry-run unless `live`.
+
+    SIGTERM and SIGINT end it in order: unfilled entries are cancelled, positions keep their stop and target. Each
+    contract has a session, a journal and a lock of its own. What the account has once is shared: equity, the limits of
+    the portfolio, a kill, connections. With several contracts, one that cannot be traded, or fails, does not stop the
+    others; without a council that may trade, its position is still looked after.
 
     Parameters
     ----------
     settings
-        The effective settings; ``executor.timeframe`` and ``market.ob_levels`` say which council is wanted.
-    symbol
-        Contract.
+        The effective settings; ``executor.timeframe`` and ``market.ob_levels`` say which councils are wanted.
+    symbols
+        Contracts, at least one.
     live
         Trade with real money, or at the local exchange where the settings' address says so. Needs keys that may not
-        withdraw, and a council that passed its gate.
+        withdraw, and councils that passed their gate.
     accept_failed_gate
         Version that may trade live all the same.
     feed
-        ``venue``; ``lake`` replays what was recorded; ``auto`` takes the lake when the venue does not list the symbol
+        ``venue``; ``lake`` replays what was recorded; ``auto`` takes the lake when the venue does not list a symbol
         or cannot be reached, and the lake has it.
     max_bars, min_closed, max_seconds, until
         See :class:`Limits`.
     summary
-        Where to write the summary, as JSON.
+        Where to write the summary, as JSON: an object for one contract, a list of them for several.
     echo
         Takes lines for people.
 
     Raises
     ------
     ConfigError, ExecutorError
-        Live trading is refused, or the journal cannot be used.
+        Live trading is refused, or the journal cannot be used; or, with several contracts, one was not looked after
+        to the end.
     AlreadyRunningError
         Another executor holds the symbol, or the symbol of this account.
     RegistryError, BundleMismatch
@@ -154,22 +154,11 @@ def run_executor(
     """
     limits = Limits(max_bars, min_closed, max_seconds, until)
     say = safe_echo(echo)
-    admit = gate_guard(accept_failed_gate) if live else admit_all
-    if live:
-        _check_account(settings, symbol, say)
-    choice = choose_feed(settings, symbol, feed, say, live=live)
-    folder = folder_of(settings, symbol, choice.mode)
-    with contextlib.ExitStack() as locks:
-        if live:
-            locks.enter_context(Lock(account_lock(settings, symbol)))
-        locks.enter_context(Lock(folder / "lock"))
-        parts = build(settings, choice, folder, say, admit)
-        try:
-            front = Front(settings, parts, folder, say)
-        except BaseException:
-            parts.journal.close()
-            raise
-        daemon = _Daemon(settings, parts, limits, front)
+    wanted = list(dict.fromkeys(symbols))
+    with contextlib.ExitStack() as stack:
+        setup = Setup(settings, wanted, say, live=live, feed=feed, accepted=accept_failed_gate, stack=stack)
+        units = setup.units()
+        daemon = _Daemon(settings, setup.common, units, limits, say)
         error: BaseException | None = None
         try:
             asyncio.run(daemon.run())
@@ -177,201 +166,208 @@ def run_executor(
             error = caught
             raise
         finally:
-            daemon.finish()
-            front.end(daemon.last_words(), error)
-    result = daemon.summary()
+            for unit in units:
+                unit.finish(error)
+            if setup.herald is not None:
+                setup.herald.close()
+    results = [unit.summary() for unit in units if unit.parts is not None]
     if summary is not None:
-        summary.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
-    say(daemon.last_words())
-    return result
-
-
-def _check_account(settings: Settings, symbol: str, say: Echo) -> None:
-    venue = venue_client(settings)
-    try:
-        for check in require_account(venue, symbol):
-            say(f"{check.name}: {check.text}")
-    finally:
-        venue.close()
-
-
-def safe_echo(echo: Echo) -> Echo:
-    """An echo whose console may be narrow: a character that it cannot show becomes a question mark."""
-
-    def safe(line: str) -> None:
-        try:
-            echo(line)
-        except UnicodeEncodeError:
-            echo(line.encode("ascii", "replace").decode("ascii"))
-
-    return safe
+        told = [asdict(result) for result in results]
+        text = json.dumps(told[0] if len(wanted) == 1 else told, indent=2)
+        summary.write_text(text + "\n", encoding="utf-8")
+    for unit in units:
+        if unit.parts is not None:
+            unit.say(unit.last_words())
+    failed = [unit for unit in units if unit.failure]
+    if failed:
+        text = "; ".join(f"{unit.symbol}: {unit.failure}" for unit in failed)
+        raise ExecutorError(f"not looked after to the end: {text}", advice="Mend what is named, and start again")
+    return results
 
 
 class _Daemon:
-    """The loop around a session."""
+    """The loop around the sessions."""
 
-    def __init__(self, settings: Settings, parts: Parts, limits: Limits, front: Front) -> None:
-        self._settings, self._parts, self._limits, self._front = settings, parts, limits, front
-        self._session: Session = parts.session
+    def __init__(self, settings: Settings, common: Common, units: Sequence[Unit], limits: Limits, say: Echo) -> None:
+        self._settings, self._common, self._units, self._limits = settings, common, list(units), limits
+        self._hall = Hall(settings.executor.page_port, [unit.values for unit in units], say)
+        self._rules = Rules(settings.venue.rest_url)
         self._started = time.monotonic()
         self._ticked = self._written = 0.0
         self._asked_to_stop = False
         self._stop_by: float | None = None
+        self._mending: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Until a limit is reached, a signal comes, or the lake ends."""
+        link = self._common.link
         with on_signal(self._ask_to_stop):
-            await self._front.open()
-            watch = asyncio.create_task(
-                self._parts.watch.run(
-                    self._settings.executor.registry_poll_s, self._session.council, self._session.tell
-                )
-            )
-            venue = asyncio.create_task(self._session.gateway.run())
-            venue.add_done_callback(lambda _: self._ask_to_stop() if _failed(venue) else None)
+            await self._hall.open()
+            for unit in self._running():
+                self._begin(unit)
+            with self._guarded(None):
+                self._common.portfolio.settle()
+            venue = asyncio.create_task(link.run()) if link is not None else None
             try:
-                await (self._from_venue() if self._parts.events is None else self._from_lake())
+                await (self._from_lake() if self._replays() else self._from_venue(venue))
             finally:
-                for task in (watch, venue):
+                tasks = [*self._mending.values(), *([venue] if venue is not None else [])]
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(watch, venue, return_exceptions=True)
-                self._session.gateway.close()
-                await self._front.close()
-            if _failed(venue):
-                venue.result()
+                await asyncio.gather(*tasks, *(unit.rest() for unit in self._units), return_exceptions=True)
+                await self._rules.close()
+                if link is not None:
+                    link.close()
+                await self._hall.close()
 
-    def finish(self) -> None:
-        """Close the session in the journal; it goes on from there next time."""
-        journal, session = self._parts.journal, self._session
-        if session.flush():
-            journal.end(session.core.state.dump())
-        self._front.write(running=False)
-        journal.close()
+    def _replays(self) -> bool:
+        return any(unit.parts is not None and unit.parts.events is not None for unit in self._units)
 
-    def summary(self) -> ExecutorSummary:
-        """The session so far."""
-        state = self._session.core.state
-        counts, trade, equity = state.counts, state.trade, state.risk.equity
-        return ExecutorSummary(
-            symbol=self._session.view.symbol,
-            mode=self._parts.mode,
-            session=self._parts.number,
-            decisions=counts.decisions,
-            orders=counts.orders,
-            fills=counts.fills,
-            closed=counts.closed,
-            net_pnl=float(counts.net_pnl),
-            bars=counts.bars,
-            position_steps=trade.side * trade.open if trade else 0,
-            equity=None if equity is None else float(equity),
-            killed=state.risk.killed,
-            council_version=state.council.version if state.council else None,
-            journal=str(self._parts.journal.path),
-        )
+    def _running(self) -> list[Unit]:
+        return [unit for unit in self._units if unit.runs]
 
-    def last_words(self) -> str:
-        """The session so far, in a line."""
-        so_far = self.summary()
-        return (
-            f"{so_far.mode} session {so_far.session}: {so_far.decisions} decisions, {so_far.orders} orders, "
-            f"{so_far.fills} fills, {so_far.closed} closed, net {so_far.net_pnl:+.4f} USDT"
-        )
+    def _begin(self, unit: Unit) -> None:
+        self._common.portfolio.join(unit.session)
+        unit.begin(self._settings.executor.registry_poll_s)
 
     def _ask_to_stop(self) -> None:
         self._asked_to_stop = True
 
+    # --- failures ----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _guarded(self, unit: Unit | None) -> Iterator[None]:
+        """What goes wrong with one of several contracts is its own affair; with the only one it is the end."""
+        try:
+            yield
+        except Exception as error:
+            if unit is None or len(self._units) == 1:
+                raise
+            self._fail(unit, error)
+
+    def _fail(self, unit: Unit, error: Exception) -> None:
+        unit.fail(error)
+        self._common.portfolio.failed(unit.symbol)
+
+    async def _mend(self, unit: Unit) -> None:
+        """Make a failed session again, away from the loop."""
+        try:
+            await asyncio.to_thread(unit.make)
+        except Exception as error:  # noqa: BLE001 - said, shown and tried again: the others go on
+            unit.parts = unit.front = None
+            self._fail(unit, error)
+            return
+        with self._guarded(unit):
+            self._begin(unit)
+            unit.say(f"{unit.symbol} is looked after again")
+
     # --- the venue ---------------------------------------------------------------------------------------------------
 
-    async def _from_venue(self) -> None:
-        settings, session = self._settings, self._session
-        topics = topics_for([session.view.symbol], settings.market.ob_levels)
-        queue: asyncio.Queue[Frame | Disconnected] = asyncio.Queue(_QUEUE)
-        feed = PublicFeed(
-            settings.venue.public_url,
-            topics,
-            idle_seconds=settings.market.idle_seconds,
-            # The lake has them, so the features that a council was trained on do.
-            optional=liquidation_topics([session.view.symbol]),
-        )
-        async with feed:
-            reader = asyncio.create_task(_read(feed, queue))
-            try:
-                while not self._is_over():
-                    items = await _some(queue)
-                    await self._take_in(items, feed)
-                    if reader.done():
-                        await reader
-                        return
-            finally:
-                feed.stop()
-                reader.cancel()
-                await asyncio.gather(reader, return_exceptions=True)
+    async def _from_venue(self, venue: asyncio.Task[None] | None) -> None:
+        feeds = Feeds(self._settings, [unit.symbol for unit in self._running()])
+        try:
+            while not self._is_over():
+                if venue is not None and venue.done():
+                    venue.result()
+                await self._take_in(await feeds.some(), feeds)
+        finally:
+            await feeds.close()
 
-    async def _take_in(self, items: list[Frame | Disconnected], feed: PublicFeed) -> None:
-        session = self._session
+    async def _take_in(self, items: list[Item], feeds: Feeds) -> None:
+        for unit in self._running():
+            with self._guarded(unit):
+                if unit.symbol in feeds.refused:
+                    raise feeds.refused.pop(unit.symbol)
+                if unit.symbol in self._common.portfolio.broken:
+                    raise self._common.portfolio.broken.pop(unit.symbol)
+                unit.check()
+                feeds.need(unit.symbol)
+                mine = [item for item in items if unit.symbol in item.symbols]
+                if mine:
+                    await self._hand_over(unit, mine, feeds)
+                if (text := self._rules.verdict(unit.session.core.rules)) is not None:
+                    unit.session.rules_changed(text)
+
+    async def _hand_over(self, unit: Unit, items: list[Item], feeds: Feeds) -> None:
+        session, front = unit.session, unit.front
+        assert front is not None
         assembled: list[Assembled] = []
         for item in items:
-            if isinstance(item, Disconnected):
-                self._front.lost()
-                session.tell("warning", "feed", f"market data lost: {item.cause}")
-                assembled.append(session.view.on_disconnect(item.recv_ns, item.cause))
+            if isinstance(item.what, Disconnected):
+                front.lost()
+                session.tell("warning", "feed", f"market data lost: {item.what.cause}")
+                assembled.append(session.view.on_disconnect(item.what.recv_ns, item.what.cause))
             else:
-                self._front.frames()
-                assembled.append(session.view.on_frame(item.data, item.recv_ns))
-        if assembled:
-            seen = session.view.gather(assembled)
-            for problem in seen.problems:
-                session.tell("warning", "feed", problem)
-            for topic in seen.resync:
-                await feed.resync(topic)
-            lag_ms = max(0, (time.time_ns() - items[-1].recv_ns) // 1_000_000)
-            session.market(seen.events, seen.tickers, lag_ms=lag_ms)
+                front.frames()
+                assembled.append(session.view.on_frame(item.what.data, item.what.recv_ns))
+        seen = session.view.gather(assembled)
+        if seen.other_rules:
+            self._rules.suspect(session.core.rules)
+            known = session.core.state.rules
+            session.rules_changed(known or "prices or sizes of the market do not fit tick and step in force")
+        for problem in seen.problems:
+            session.tell("warning", "feed", problem)
+        for topic in seen.resync:
+            await feeds.resync(unit.symbol, topic)
+        lag_ms = max(0, (time.time_ns() - items[-1].what.recv_ns) // 1_000_000)
+        session.market(seen.events, seen.tickers, lag_ms=lag_ms)
 
     # --- the lake ----------------------------------------------------------------------------------------------------
 
     async def _from_lake(self) -> None:
-        assert self._parts.events is not None
-        for batch in self._parts.events:
-            for piece in batch.chunks(_AT_ONCE * 16):
-                self._session.market(self._session.view.part(piece))
-                if self._is_over():
-                    return
-                await asyncio.sleep(0)
+        lakes = Lakes(
+            {unit.symbol: unit.parts.events for unit in self._running() if unit.parts and unit.parts.events},
+            {unit.symbol: unit.session.view.timeframe_ms for unit in self._running()},
+        )
+        units = {unit.symbol: unit for unit in self._units}
+        for symbol, piece in lakes:
+            unit = units[symbol]
+            if unit.runs:
+                with self._guarded(unit):
+                    unit.check()
+                    unit.session.market(unit.session.view.part(piece))
+            if self._is_over():
+                return
+            await asyncio.sleep(0)
 
     # --- now and then ------------------------------------------------------------------------------------------------
 
     def _is_over(self) -> bool:
-        """Do what is due by the wall clock; whether the session has ended."""
-        now, session = time.monotonic(), self._session
+        """Do what is due by the wall clock; whether the sessions have ended."""
+        now = time.monotonic()
         if now >= self._ticked + _TICK_S:
             self._ticked = now
-            session.tick(now)
+            self._tick(now)
         if now >= self._written + _STATUS_S:
             self._written = now
-            self._front.write(running=True)
+            self._write()
+        running = self._running()
         if self._stop_by is None:
-            if not self._asked_to_stop and not self._limits.reached(self.summary(), now - self._started):
+            so_far = [unit.summary() for unit in running]
+            if not self._asked_to_stop and not self._limits.reached(so_far, now - self._started):
                 return False
             self._stop_by = now + _PATIENCE_S
-            session.stop()
-        return session.may_end or now >= self._stop_by
+            for unit in running:
+                with self._guarded(unit):
+                    unit.session.stop()
+        return now >= self._stop_by or all(unit.session.may_end for unit in self._running())
 
+    def _tick(self, now: float) -> None:
+        for unit in self._running():
+            with self._guarded(unit):
+                unit.session.tick(now)
+        for unit in self._units:
+            if unit.due and unit.symbol not in self._mending and self._stop_by is None and not self._replays():
+                self._mending[unit.symbol] = asyncio.get_running_loop().create_task(self._mend(unit))
+        for symbol in [symbol for symbol, task in self._mending.items() if task.done()]:
+            self._mending.pop(symbol).result()
 
-def _failed(task: asyncio.Task[None]) -> bool:
-    return task.done() and not task.cancelled() and task.exception() is not None
-
-
-async def _read(feed: PublicFeed, queue: asyncio.Queue[Frame | Disconnected]) -> None:
-    async for item in feed:
-        await queue.put(item)
-
-
-async def _some(queue: asyncio.Queue[Frame | Disconnected]) -> list[Frame | Disconnected]:
-    """What waits, at most so many; an empty list after a quarter of a second of silence."""
-    try:
-        items = [await asyncio.wait_for(queue.get(), _TICK_S)]
-    except TimeoutError:
-        return []
-    while len(items) < _AT_ONCE and not queue.empty():
-        items.append(queue.get_nowait())
-    return items
+    def _write(self) -> None:
+        decisions = closed = 0
+        for unit in self._running():
+            assert unit.front is not None
+            with self._guarded(unit):
+                unit.front.write(running=True)
+            counts = unit.session.core.state.counts
+            decisions, closed = decisions + counts.decisions, closed + counts.closed
+        self._hall.beat(f"{decisions} decisions, {closed} closed")

@@ -1,15 +1,17 @@
-"""The side of a running session that people and their machines see: voices, status file, status page."""
+"""What people and their machines see: of each session voices and status file, of the process page and watchdog."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from executor.build import Parts
-from executor.page import StatusPage
+from executor.notify import Herald
+from executor.page import StatusPage, Values
 from executor.session import Echo
 from executor.status import status_values, write_status
 from executor.voices import Voices
@@ -32,6 +34,8 @@ class Front:
         Where ``status.json`` lies.
     say
         Takes lines for people.
+    herald
+        Sends notifications for all contracts of the process; ``None`` for one of its own, if there are URLs.
 
     Raises
     ------
@@ -39,14 +43,12 @@ class Front:
         A notification URL is none.
     """
 
-    def __init__(self, settings: Settings, parts: Parts, folder: Path, say: Echo) -> None:
-        self._settings, self._parts, self._folder, self._say = settings, parts, folder, say
-        self.voices = Voices(settings, parts.session.view.symbol, parts.mode, say)
+    def __init__(self, settings: Settings, parts: Parts, folder: Path, say: Echo, herald: Herald | None = None) -> None:
+        self._settings, self._parts, self._folder = settings, parts, folder
+        self.voices = Voices(settings, parts.session.view.symbol, parts.mode, say, herald)
         parts.session.hear = self.voices.hear
         self._frame_s: float | None = None
         self._losses = 0
-        self._page: StatusPage | None = None
-        self._systemd = Notifier()
 
     def frames(self) -> None:
         """Market data came."""
@@ -77,35 +79,15 @@ class Front:
         return {"age_s": age_s, "fresh": fresh, "disconnects": self._losses}
 
     def write(self, *, running: bool) -> None:
-        """Write the status file, and tell systemd that the loop turns."""
-        counts = self._parts.session.core.state.counts
-        self._systemd(WATCHDOG="1", STATUS=f"{counts.decisions} decisions, {counts.closed} closed")
+        """Write the status file."""
         write_status(self._folder, self.values(running=running), self._parts.session.tell)
 
-    async def open(self) -> None:
-        """Serve the page, and say that the session has begun."""
-        port = self._settings.executor.page_port
-        if port:
-            page = StatusPage([self.values], port)
-            try:
-                await page.start()
-            except ConfigError as error:
-                # Another executor may have it: no reason not to trade.
-                self._parts.session.tell("warning", "page", str(error))
-            else:
-                self._page = page
-                self._say(f"status page at http://127.0.0.1:{page.port}/")
-        self._systemd(READY="1")
+    def begin(self) -> None:
+        """Say that the session has begun."""
         parts = self._parts
         council = parts.session.core.state.pending or parts.session.core.state.council
         version = f"council version {council.version}" if council else "no council"
         self.voices.hear("info", "start", f"{parts.mode} session {parts.number} has begun with {version}")
-
-    async def close(self) -> None:
-        """Serve the page no more."""
-        self._systemd(STOPPING="1")
-        if self._page is not None:
-            await self._page.close()
 
     def end(self, text: str, error: BaseException | None) -> None:
         """Say how the session ended, and let the last notification go."""
@@ -114,3 +96,46 @@ class Front:
         else:
             self.voices.hear("info", "stop", text)
         self.voices.close()
+
+
+class Hall:
+    """What the process shows as a whole: one page for all contracts, one answer to systemd.
+
+    Parameters
+    ----------
+    port
+        Of the page; 0 for none.
+    sources
+        Give what there is to say of each contract.
+    say
+        Takes lines for people.
+    """
+
+    def __init__(self, port: int, sources: Sequence[Values], say: Echo) -> None:
+        self._port, self._sources, self._say = port, sources, say
+        self._page: StatusPage | None = None
+        self._systemd = Notifier()
+
+    async def open(self) -> None:
+        """Serve the page, and tell systemd that all is up."""
+        if self._port:
+            page = StatusPage(self._sources, self._port)
+            try:
+                await page.start()
+            except ConfigError as error:
+                # Another executor may have it: no reason not to trade.
+                self._say(f"warning: {error}")
+            else:
+                self._page = page
+                self._say(f"status page at http://127.0.0.1:{page.port}/")
+        self._systemd(READY="1")
+
+    def beat(self, text: str) -> None:
+        """Tell systemd that the loop turns."""
+        self._systemd(WATCHDOG="1", STATUS=text)
+
+    async def close(self) -> None:
+        """Serve the page no more."""
+        self._systemd(STOPPING="1")
+        if self._page is not None:
+            await self._page.close()

@@ -6,6 +6,7 @@ The core never talks to a venue; the daemon hands its actions to a :class:`Gatew
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -40,6 +41,7 @@ from executor.events import (
     Protected,
 )
 from executor.guard import POST_ONLY_REASON
+from executor.pool import Pool
 from market import errors
 from market.events import EventBatch
 from market.instruments import Instrument
@@ -119,13 +121,21 @@ class Gateway(ABC):
 
 
 class _Dump(msgspec.Struct, frozen=True):
-    """The dry-run venue at rest: account, paper broker, number of executions, close orders and stops by their entry."""
+    """The dry-run venue at rest: account, paper broker, number of executions, close orders and stops by their entry.
+
+    `others` is the result of the purse's other contracts when it was last looked at; `moved` what became of it while
+    this one was not traded, which is neither profit nor loss here. `tick` and `step` are those of the sums in it.
+    """
 
     account: dict[str, Any]
     broker: dict[str, Any]
     serial: int
     closes: dict[str, str]
     stops: dict[str, int]
+    others: Decimal = Decimal(0)
+    moved: Decimal = Decimal(0)
+    tick: Decimal | None = None
+    step: Decimal | None = None
 
 
 class DryRunGateway(Gateway):
@@ -141,6 +151,8 @@ class DryRunGateway(Gateway):
         USDT.
     saved
         :meth:`dump` of an earlier session.
+    pool
+        The purse that it shares with other contracts; ``None`` for one of its own.
 
     Raises
     ------
@@ -149,7 +161,12 @@ class DryRunGateway(Gateway):
     """
 
     def __init__(
-        self, instrument: Instrument, model: FillModel, start_equity: Decimal, saved: bytes | None = None
+        self,
+        instrument: Instrument,
+        model: FillModel,
+        start_equity: Decimal,
+        saved: bytes | None = None,
+        pool: Pool | None = None,
     ) -> None:
         self._account = Account(start_equity, instrument)
         self._broker = paper.PaperBroker(model)
@@ -158,8 +175,12 @@ class DryRunGateway(Gateway):
         self._closes: dict[str, str] = {}
         self._stops: dict[str, int] = {}
         self._events: list[Event] = []
+        self._others = self._moved = Decimal(0)
+        self._looked = False
         if saved is not None:
             self._restore(saved, model)
+        self._pool = pool or Pool()
+        self._pool.join(instrument.symbol, self.result)
 
     def _restore(self, saved: bytes, model: FillModel) -> None:
         try:
@@ -168,15 +189,33 @@ class DryRunGateway(Gateway):
             raise errors.DataError(
                 f"the dry-run account cannot be read ({error})", advice="Start a new dry-run in another folder"
             ) from error
-        self._account = Account.from_json(dump.account, self._account.instrument)
+        rules = self._account.instrument
+        units = (dump.tick or rules.tick_size, dump.step or rules.qty_step)
+        self._account = Account.from_json(dump.account, replace(rules, tick_size=units[0], qty_step=units[1]))
+        if units != (rules.tick_size, rules.qty_step):
+            # Flat, or `carry_over` would have refused: what is left of the old units is money.
+            self._account = Account(self._account.equity(0), rules)
         self._serial, self._closes, self._stops = dump.serial, dump.closes, dump.stops
         self._broker = paper.PaperBroker.restore(dump.broker, model)
+        self._others, self._moved = dump.others, dump.moved
 
     def dump(self) -> bytes:
         broker = self._broker.snapshot()
         ended = broker["ended"]
         broker["ended"] = dict(list(ended.items())[-_REMEMBERED:])
-        return msgspec.json.encode(_Dump(self._account.to_json(), broker, self._serial, self._closes, self._stops))
+        rules = self._account.instrument
+        dump = _Dump(
+            account=self._account.to_json(),
+            broker=broker,
+            serial=self._serial,
+            closes=self._closes,
+            stops=self._stops,
+            others=self._others,
+            moved=self._moved,
+            tick=rules.tick_size,
+            step=rules.qty_step,
+        )
+        return msgspec.json.encode(dump)
 
     def take(self) -> list[Event]:
         events, self._events = self._events, []
@@ -259,7 +298,8 @@ class DryRunGateway(Gateway):
                 # The broker rests the target by itself, in the same cycle as the fill.
                 self._events.append(OrderAccepted(now_ms, action.link_id))
             case ReadEquity():
-                self._events.append(EquityRead(now_ms, now_ms, self._equity()))
+                equity = self._equity()
+                self._events.append(EquityRead(now_ms, now_ms, equity, self._moved))
             case ReadPosition():
                 resting = tuple(OpenOrder(plan.plan_id) for plan in self._broker.open_plans() if plan.resting)
                 self._events.append(OrdersRead(now_ms, resting))
@@ -312,8 +352,22 @@ class DryRunGateway(Gateway):
                 status = _STATUS.get(plan, "filled")
         self._events.append(OrderState(now_ms, link, status))
 
-    def _equity(self) -> Decimal | None:
-        """With open profit and loss; unknown while a position has no known price."""
+    def result(self) -> Decimal | None:
+        """Profit so far, with open profit and loss; unknown while a position has no known price."""
         if self._account.position and self._mark <= 0:
             return None
-        return self._account.equity(self._mark)
+        return self._account.equity(self._mark) - self._account.start_equity
+
+    def _equity(self) -> Decimal | None:
+        """Of the purse: start, own result, and those of the other contracts; unknown if one of them is.
+
+        What the others made while this one was not traded is a transfer: neither its drawdown nor its profit.
+        """
+        own, others = self.result(), self._pool.others(self._account.instrument.symbol)
+        if own is None or others is None:
+            return None
+        if not self._looked:
+            self._looked = True
+            self._moved += others - self._others
+        self._others = others
+        return self._account.start_equity + own + others

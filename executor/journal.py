@@ -19,9 +19,9 @@ import msgspec
 
 from executor.actions import Action, Alert, ClosePosition, Decided, PlaceEntry, TradeClosed
 from executor.events import EquityRead, Event, Filled, encode
+from executor.upgrades import VERSION, bring_up
 from market.errors import ExecutorError
 
-_VERSION = 1
 _SCHEMA = """
 CREATE TABLE sessions (id INTEGER PRIMARY KEY, started_ns INTEGER NOT NULL, ended_ns INTEGER, symbol TEXT NOT NULL,
   mode TEXT NOT NULL, config TEXT NOT NULL, state TEXT NOT NULL, final TEXT, software TEXT NOT NULL);
@@ -118,15 +118,16 @@ class Journal:
             self._recover(damage)
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=5.0, isolation_level=None)
+        # A session that begins again is made ready in a thread; afterwards the loop alone writes.
+        db = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0 and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={_VERSION};COMMIT;")
-            elif version != _VERSION:
-                raise ValueError(f"schema {version}, not {_VERSION}")
+                db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT;")
+            else:
+                bring_up(db, self.path)
             verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 raise ValueError(verdict)
@@ -166,6 +167,11 @@ class Journal:
             except (OSError, ValueError):
                 continue
         return max(found, key=lambda copy: copy[0].seq, default=None)
+
+    def last_config(self) -> bytes | None:
+        """The configuration of the last session, as it was written; ``None`` if there was none."""
+        row = self._db.execute("SELECT config FROM sessions ORDER BY id DESC LIMIT 1").fetchone()
+        return None if row is None else str(row[0]).encode()
 
     # --- writing -----------------------------------------------------------------------------------------------------
 

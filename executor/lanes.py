@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 #: Takes what a call gave, in the loop.
 Done = Callable[[], None]
+#: Lanes that all contracts of an account share.
+_COMMON = frozenset({"money"})
 
 
 class Lanes(ABC):
@@ -47,15 +49,23 @@ class ThreadLanes(Lanes):
         self._finished: deque[Done] = deque()
 
     def submit(self, lane: str, call: Callable[[], _T], done: Callable[[_T], None]) -> None:
+        self.run(lane, call, done, self._finished)
+
+    def run(self, lane: str, call: Callable[[], _T], done: Callable[[_T], None], finished: deque[Done]) -> None:
+        """Like :meth:`submit`, with the result handed to whoever looks into `finished`."""
         if lane not in self._pools:
             self._pools[lane] = ThreadPoolExecutor(1, thread_name_prefix=f"venue-{lane}")
 
         def hand_over(future: Future[Any]) -> None:
             if not future.cancelled():
-                self._finished.append(lambda: done(future.result()))
+                finished.append(lambda: done(future.result()))
                 self.wake()
 
         self._pools[lane].submit(call).add_done_callback(hand_over)
+
+    def port(self, name: str) -> LanePort:
+        """Lanes for one of several contracts: those of its orders are its own, money is read in a common one."""
+        return LanePort(self, name)
 
     def finished(self) -> list[Done]:
         return [self._finished.popleft() for _ in range(len(self._finished))]
@@ -64,3 +74,25 @@ class ThreadLanes(Lanes):
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
         self._pools.clear()
+
+
+class LanePort(Lanes):
+    """One contract's share of :class:`ThreadLanes`.
+
+    A slow answer about one contract must not hold up another one's stop, so all lanes are apart but that in which the
+    account's money is read.
+    """
+
+    def __init__(self, lanes: ThreadLanes, name: str) -> None:
+        self._lanes, self._name = lanes, name
+        self._finished: deque[Done] = deque()
+
+    def submit(self, lane: str, call: Callable[[], _T], done: Callable[[_T], None]) -> None:
+        self._lanes.run(lane if lane in _COMMON else f"{lane}-{self._name}", call, done, self._finished)
+
+    def finished(self) -> list[Done]:
+        return [self._finished.popleft() for _ in range(len(self._finished))]
+
+    def close(self) -> None:
+        """What is still on its way is nobody's any more."""
+        self._finished = deque()

@@ -42,7 +42,7 @@ from executor.guard import POST_ONLY_REASON
 from executor.lanes import Lanes
 from executor.memory import OVERLAP_MS, remember
 from executor.pace import Pace
-from executor.private import Down, PrivateStream, Rows, Up
+from executor.private import Down, PrivateStream, Rows, StreamPort, Up
 from executor.purse import Purse
 from executor.requests import close_request, entry_request, stop_request, target_request
 from executor.survey import OrderAnswer, Origin, Survey, Surveyor
@@ -91,7 +91,7 @@ class LiveGateway(Gateway):
     def __init__(
         self,
         venue: VenueClient,
-        stream: PrivateStream | None,
+        stream: PrivateStream | StreamPort | None,
         instrument: Instrument,
         *,
         lanes: Lanes,
@@ -126,6 +126,8 @@ class LiveGateway(Gateway):
 
     def close(self) -> None:
         self._lanes.close()
+        if self._stream is not None:
+            self._stream.close()
 
     def dump(self) -> bytes:
         return msgspec.json.encode(self.memory)

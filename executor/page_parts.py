@@ -38,6 +38,8 @@ def middle(values: Sequence[dict[str, Any]], now_s: float) -> str:
 def _symbol(one: dict[str, Any], now_s: float) -> str:
     found = ills(one)
     banner = f'<p class="bad banner" role="alert">{"<br>".join(map(_text, found))}</p>' if found else ""
+    if "counts" not in one:
+        return f"<section><h1>{_text(one['symbol'])} <span class=dim>{_text(one['mode'])}</span></h1>{banner}</section>"
     cards = [
         _card("Account", _account(one)),
         _card("Position", _position(one)),
@@ -57,6 +59,10 @@ def _account(one: dict[str, Any]) -> Iterable[Row]:
     yield "high-water mark", _known(one["high_water"], " USDT")
     yield "at the day's start", _known(one["day_equity"], " USDT")
     yield "net, this session", f"{float(counts['net_pnl']):+.4f} USDT in {counts['closed']} closed positions"
+    others = one.get("others")
+    if others is not None and float(others["notional"]):
+        held = f"{float(others['notional']):,.2f} USDT, {float(others['risk']):,.2f} at risk"
+        yield "other contracts", _text(held)
     yield "orders and fills", f"{counts['orders']} and {counts['fills']}"
     if one["killed"]:
         yield "entries", _span("bad", f"killed: {one['killed']}")
@@ -109,6 +115,8 @@ def _parts(one: dict[str, Any]) -> Iterable[Row]:
         yield "feed", _span("good" if feed["fresh"] else "bad", text)
     if one["venue"]:
         yield "venue", _span("warn", one["venue"])
+    if one.get("rules"):
+        yield "contract rules", _span("bad", one["rules"])
     if registry is not None:
         problem = registry["problem"]
         answer = "not asked yet" if registry["asked_s"] is None else "answers"

@@ -99,6 +99,10 @@ class PrivateStream:
         self.incoming.append(item)
         self.wake()
 
+    def close(self) -> None:
+        """Forget what waits."""
+        self.incoming.clear()
+
     async def _once(self, session: aiohttp.ClientSession) -> str:
         """One connection, from its beginning to its end; why it ended."""
         patience = 3 * self._ping_s
@@ -166,6 +170,51 @@ class PrivateStream:
                 await _send(socket, {"op": "ping"})
             except (aiohttp.ClientError, OSError):
                 return  # the listener sees the end, too
+
+
+class SharedStream(PrivateStream):
+    """One connection for several contracts of an account: each listens at a :class:`StreamPort` of its own."""
+
+    def __init__(self, url: str, key: str, secret: str) -> None:
+        super().__init__(url, key, secret)
+        self._ports: list[StreamPort] = []
+        self._last: Up | Down | None = None
+
+    def port(self) -> StreamPort:
+        """A place to listen at; it begins with the state of the connection."""
+        port = StreamPort(self)
+        if self._last is not None:
+            port.incoming.append(self._last)
+        self._ports.append(port)
+        return port
+
+    def leave(self, port: StreamPort) -> None:
+        """Nobody listens there any more."""
+        if port in self._ports:
+            self._ports.remove(port)
+
+    def _put(self, item: Up | Down | Rows) -> None:
+        if not isinstance(item, Rows):
+            self._last = item
+        for port in self._ports:
+            port.incoming.append(item)
+        self.wake()
+
+
+class StreamPort:
+    """What one contract hears of a :class:`SharedStream`; the connection is somebody else's to keep."""
+
+    def __init__(self, stream: SharedStream) -> None:
+        self.incoming: deque[Up | Down | Rows] = deque()
+        self._stream = stream
+
+    async def run(self) -> None:
+        """Nothing to keep up here."""
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._stream.leave(self)
+        self.incoming.clear()
 
 
 async def _send(socket: aiohttp.ClientWebSocketResponse, request: dict[str, Any]) -> None:

@@ -40,11 +40,13 @@ from executor.events import (
     HealthChanged,
     OrderRejected,
     Resume,
+    RulesChanged,
     Stopping,
 )
 from executor.gateway import Gateway
 from executor.journal import Journal, JournalError, Turn
 from executor.monitor import HealthMonitor, Verdict
+from executor.portfolio import Portfolio
 from executor.state import CouncilRef
 from executor.view import MarketView, cut
 from executor.wording import describe, remark
@@ -100,6 +102,8 @@ class Session:
         Hears everything that is said, beside `echo`.
     decisions
         The last ones.
+    portfolio
+        What other contracts of the account are traded with it; ``None`` if it is alone.
     """
 
     def __init__(
@@ -116,6 +120,7 @@ class Session:
     ) -> None:
         self.core, self.journal, self.gateway, self.view, self.clock = core, journal, gateway, view, clock
         self.hear: Hear = hear_nothing
+        self.portfolio: Portfolio | None = None
         self.decisions: deque[Decided] = deque(maxlen=_DECISIONS)
         self.last_alert: Alert | None = None
         self.problems = 0
@@ -290,7 +295,7 @@ class Session:
         """Give events to the core, write down what follows, then do it; and so on with what that gives."""
         while events:
             turns, moments = [], []
-            for event in events:
+            for event in self._with_others(events):
                 due, before_ms = self.core.deadline_ms(), self.core.state.now_ms
                 turns.append(Turn(event, self.core.on(event)))
                 moments.append(_moment(event, due, before_ms, self.core.state.now_ms))
@@ -305,6 +310,14 @@ class Session:
                     self._act(action, moment_ms)
             found, self._found = self._found, []
             events = [*refused, *self.gateway.take(), *found]
+        if self.portfolio is not None:
+            self.portfolio.after(self)
+
+    def _with_others(self, events: Sequence[Event]) -> Sequence[Event]:
+        """The events; before a bar, what the account's other contracts use at this very moment."""
+        if self.portfolio is None or not any(isinstance(event, BarClosed) for event in events):
+            return events
+        return [*self.portfolio.before_bar(self), *events]
 
     def flush(self) -> bool:
         """Try once more to write what could not be written; whether the journal is whole."""
@@ -347,6 +360,11 @@ class Session:
         if line:
             self._echo(line)
             self.hear(*remark(action, line))
+
+    def rules_changed(self, text: str) -> None:
+        """Say that the market does not fit the contract rules in force, or, by an empty text, that it does."""
+        if text != self.core.state.rules:
+            self.drive([RulesChanged(max(self.core.state.now_ms, 0), text)])
 
     def tell(self, level: str, code: str, text: str) -> None:
         """Say something that did not come from the core."""

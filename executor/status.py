@@ -52,6 +52,8 @@ def status_values(session: Session, *, mode: str, running: bool, number: int) ->
         "killed": risk.killed,
         "paused": sorted(risk.paused.values()),
         "venue": state.venue,
+        "rules": state.rules,
+        "others": msgspec.to_builtins(state.others),
         "health": {"scale": state.health, "text": state.health_text or "as in training, as far as is known"},
         "counts": msgspec.to_builtins(state.counts),
         "last_decision": msgspec.to_builtins(decided) if decided else None,
@@ -108,6 +110,29 @@ def read_status(settings: Settings, symbol: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ExecutorError(f"{newest} cannot be read ({error})", advice="Wait for the executor to write it") from error
     return values
+
+
+def traded_symbols(settings: Settings) -> list[str]:
+    """Contracts whose executor runs; if none does, all that ever did.
+
+    Raises
+    ------
+    ExecutorError
+        The executor never ran.
+    """
+    folders = (settings.paths.executor / mode for mode in MODES)
+    known = {file.parent.name for folder in folders for file in folder.glob(f"*/{_FILE}")}
+    if not known:
+        raise ExecutorError(
+            f"the executor has not run (nothing below {settings.paths.executor})",
+            advice="Start it with: purplesky execute",
+        )
+    running = [symbol for symbol in known if _runs(read_status(settings, symbol))]
+    return sorted(running or known)
+
+
+def _runs(status: dict[str, Any]) -> bool:
+    return bool(status["running"]) and _alive(status["pid"])
 
 
 def status_text(settings: Settings, symbol: str) -> str:

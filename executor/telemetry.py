@@ -22,6 +22,10 @@ _COUNTS = {
 def ills(values: dict[str, Any]) -> list[str]:
     """What a person should look at now; empty if all is well. What a person asked for is no ill."""
     found: list[str] = []
+    if values.get("failure"):
+        found.append(f"not looked after: {values['failure']}")
+    if "counts" not in values:
+        return found
     if values["killed"]:
         found.append(f"killed: {values['killed']}")
     if values["journal_problems"]:
@@ -39,7 +43,8 @@ def ills(values: dict[str, Any]) -> list[str]:
 
 class _Collector(Collector):
     def __init__(self, values: Sequence[dict[str, Any]]) -> None:
-        self._values = values
+        self._failed = [one for one in values if one.get("failure")]
+        self._values = [one for one in values if "counts" in one]
 
     def collect(self) -> Iterator[Metric]:
         for name, text in _COUNTS.items():
@@ -55,6 +60,12 @@ class _Collector(Collector):
                 if name not in found:
                     found[name] = GaugeMetricFamily(f"purplesky_executor_{name}", text, labels=["symbol", "mode"])
                 found[name].add_metric([one["symbol"], one["mode"]], value)
+        failed = GaugeMetricFamily(
+            "purplesky_executor_failed", "Contracts whose session ended before its time", labels=["symbol", "mode"]
+        )
+        for one in (*self._values, *self._failed):
+            failed.add_metric([one["symbol"], one["mode"]], float(bool(one.get("failure"))))
+        yield failed
         yield from found.values()
 
 

@@ -17,13 +17,14 @@ from market.instruments import Instrument
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What some frames came to: events, tickers, and book topics that need a fresh snapshot."""
+    """What some frames came to: events, tickers, book topics that need a fresh snapshot, prices of other rules."""
 
     events: EventBatch
     tickers: list[TickerRow]
     records: list[Record]
     resync: tuple[str, ...]
     problems: list[str]
+    other_rules: bool = False
 
 
 class MarketView:
@@ -74,6 +75,7 @@ class MarketView:
             records=records,
             resync=tuple(dict.fromkeys(topic for part in held for topic in part.resync)),
             problems=[part.problem for part in held if part.problem is not None],
+            other_rules=any(part.other_rules for part in held),
         )
 
     def part(self, stream: EventBatch) -> EventBatch:

@@ -29,6 +29,18 @@ def notification_urls(settings: Settings) -> list[str]:
     return urls + (split_urls(others.get_secret_value()) if others is not None else [])
 
 
+def herald_of(settings: Settings, title: str) -> Herald | None:
+    """Sends to the settings' addresses; ``None`` where there are none.
+
+    Raises
+    ------
+    ConfigError
+        A notification URL is none.
+    """
+    urls = notification_urls(settings)
+    return Herald(carrier_of(urls), title, pause_s=settings.executor.notify_pause_s) if urls else None
+
+
 class Voices:
     """Passes remarks on.
 
@@ -40,6 +52,9 @@ class Voices:
         On every line, and in every title.
     say
         Takes lines for people.
+    herald
+        Sends notifications for several contracts, each message with its own in front; ``None`` for one of its own, if
+        there are URLs.
 
     Attributes
     ----------
@@ -54,13 +69,19 @@ class Voices:
         A notification URL is none.
     """
 
-    def __init__(self, settings: Settings, symbol: str, mode: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        symbol: str,
+        mode: str,
+        say: Callable[[str], None],
+        herald: Herald | None = None,
+    ) -> None:
         self.recent: deque[tuple[float, str, str, str]] = deque(maxlen=RECENT)
         self.parts: dict[str, tuple[float, str, str]] = {}
         self._mask = Masking(secrets_of(settings))
-        urls = notification_urls(settings)
-        pause_s = settings.executor.notify_pause_s
-        self._herald = Herald(carrier_of(urls), f"PurpleSky {symbol} ({mode})", pause_s=pause_s) if urls else None
+        self._prefix = f"{symbol}: " if herald is not None else ""
+        self._herald = herald or herald_of(settings, f"PurpleSky {symbol} ({mode})")
         self._log: Log | None = None
         try:
             folder, fields = settings.paths.data / "logs", {"symbol": symbol, "mode": mode}
@@ -80,14 +101,15 @@ class Voices:
         if self._log is not None:
             self._log.hear(level, code, text)
         if self._herald is not None:
-            self._herald.hear(level, code, text)
+            self._herald.hear(level, code, self._prefix + text)
 
     def error(self, error: BaseException) -> None:
         """The daemon ends because of this."""
         if self._log is not None:
             self._log.error("stop", error)
         if self._herald is not None:
-            self._herald.hear("critical", "stop", self._mask(f"the executor ended: {type(error).__name__}: {error}"))
+            text = self._mask(f"the executor ended: {type(error).__name__}: {error}")
+            self._herald.hear("critical", "stop", self._prefix + text)
 
     def counts(self) -> Mapping[str, int]:
         """What became of log lines and notifications."""
@@ -100,8 +122,8 @@ class Voices:
         }
 
     def close(self, patience_s: float = 5.0) -> None:
-        """Send what waits, close the log."""
-        if self._herald is not None:
+        """Send what waits, unless somebody else does, and close the log."""
+        if self._herald is not None and not self._prefix:
             self._herald.close(patience_s)
         if self._log is not None:
             self._log.close()

@@ -11,7 +11,7 @@ import pytest
 
 from executor.actions import Decided, PlaceEntry, SwapCouncil
 from executor.events import CouncilChanged
-from executor.front import Front
+from executor.front import Hall
 from tests.executor.conftest import CONFIG, Bench
 from tests.executor.test_page import Scene
 
@@ -94,12 +94,12 @@ def test_systemd_hears_that_the_loop_turns(tmp_path: Path, monkeypatch: pytest.M
         listener.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", str(address))
         scene = Scene(tmp_path)
-        front: Front = scene.front
-        asyncio.run(front.open())
+        hall = Hall(0, [scene.front.values], scene.stage.lines.append)
+        asyncio.run(hall.open())
         assert listener.recv(1024) == b"READY=1"
-        front.write(running=True)
-        assert listener.recv(1024).startswith(b"WATCHDOG=1\nSTATUS=")
-        asyncio.run(front.close())
+        hall.beat("2 decisions, 1 closed")
+        assert listener.recv(1024) == b"WATCHDOG=1\nSTATUS=2 decisions, 1 closed"
+        asyncio.run(hall.close())
         assert listener.recv(1024) == b"STOPPING=1"
-        front.end("the end", None)
+        scene.front.end("the end", None)
         scene.stage.journal.close()
