@@ -68,6 +68,58 @@ def down(context: click.Context, venue: str) -> None:
 
 
 @click.command()
+@venue_option
+@click.pass_context
+def deploy(context: click.Context, venue: str) -> None:
+    """Register the flows and schedules of prefect.yaml with the running Prefect server; again after every change."""
+    settings, _ = installed(context, venue)
+    click.echo(pipeline("flows.deployments").deploy(settings))
+
+
+@click.command()
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="Folder. [default: operations.backups]")
+@venue_option
+@click.pass_context
+def backup(context: click.Context, folder: Path | None, venue: str) -> None:
+    """Back up registry, journals, studies, lake manifests, verdicts and settings in one verified archive.
+
+    Everything may go on running meanwhile. The oldest archives beyond operations.keep_backups are removed. The lake's
+    recordings are not in it: copy paths.data/lake for those.
+    """
+    settings, _ = installed(context, venue)
+    click.echo(pipeline("flows.backup").make_backup(settings, folder).text())
+
+
+@click.command()
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Put it over what is there.")
+@venue_option
+@click.pass_context
+def restore(context: click.Context, archive: Path, force: bool, venue: str) -> None:
+    """Put back what ARCHIVE of `purplesky backup` holds; every byte is compared before anything is changed."""
+    from executor.upgrades import VERSION
+
+    settings, _ = installed(context, venue)
+    manifest = pipeline("flows.backup").restore(settings, archive, journal_schema=VERSION, force=force)
+    click.echo(f"{len(manifest.members)} files of {manifest.made} are back; now: purplesky doctor")
+
+
+@click.command()
+@venue_option
+@click.pass_context
+def upgrade(context: click.Context, venue: str) -> None:
+    """Bring journals and lake of an earlier version to this version's schema; what they were is kept beside them."""
+    from executor.upgrades import upgrade_journals
+    from market.upgrades import upgrade_lake
+
+    settings, _ = installed(context, venue)
+    for line in upgrade_journals(settings.paths.executor):
+        click.echo(line)
+    changed, there = upgrade_lake(settings.paths.lake)
+    click.echo(f"{settings.paths.lake}: {changed} of {there} manifests changed")
+
+
+@click.command()
 @click.argument("service", type=click.Choice(["prefect", "worker", "mlflow", "reports"]))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; behind it nobody asks who.")
 @click.pass_context
@@ -85,4 +137,4 @@ def installed(context: click.Context, venue: str) -> tuple[Settings, Path | None
     return installation.local_settings(settings), installation.local_config(settings)
 
 
-COMMANDS = (config, demo, ui, up, down, serve)
+COMMANDS = (config, demo, ui, up, down, deploy, backup, restore, upgrade, serve)

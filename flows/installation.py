@@ -99,8 +99,7 @@ def parts_of(settings: Settings, config: Path | None, *, exchange: bool = False)
         parts.append(made.mlflow())
     if services.prefect_is_ours(settings):
         parts.append(made.prefect())
-    parts += [made.reports(), made.capture(exchange), made.worker()]
-    parts += [made.executor(symbol, number, exchange) for number, symbol in enumerate(settings.market.symbols)]
+    parts += [made.reports(), made.capture(exchange), made.worker(), made.executor(exchange)]
     known = {part.name for part in parts}
     return tuple(_without(part, known) for part in parts)
 
@@ -177,15 +176,14 @@ class _Maker:
         after = ("exchange",) if exchange else ()
         return Part("capture", command, url, "", ((port, "operations.metrics_port"),), after)
 
-    def executor(self, symbol: str, number: int, exchange: bool) -> Part:
-        first = self._settings.executor.page_port
-        port = first + number if first else 0
-        # Each symbol's executor has a page of its own.
-        command = self._own("execute", "--symbol", symbol, "--feed", "venue", PURPLESKY_EXECUTOR__PAGE_PORT=str(port))
+    def executor(self, exchange: bool) -> Part:
+        port = self._settings.executor.page_port
+        symbols = [word for symbol in self._settings.market.symbols for word in ("--symbol", symbol)]
+        command = self._own("execute", *symbols, "--feed", "venue")
         address = f"http://127.0.0.1:{port}" if port else ""
         ports = ((port, "executor.page_port"),) if port else ()
         after = ("mlflow", "exchange") if exchange else ("mlflow",)
-        return Part(f"executor {symbol}" if number else "executor", command, address, "", ports, after)
+        return Part("executor", command, address, "", ports, after)
 
 
 def check_ports(parts: Sequence[Part]) -> None:

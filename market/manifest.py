@@ -157,9 +157,10 @@ def read_manifest(path: Path) -> Manifest:
             advice="Move it and the Parquet file of the same name out of the lake, or restore both from a backup",
         ) from error
     if manifest.schema != SCHEMA:
+        newer = "Use the PurpleSky version that wrote it, or a newer one"
         raise LakeError(
             f"{path} has lake schema {manifest.schema}, this version reads {SCHEMA}",
-            advice="Use the PurpleSky version that wrote it, or import and record afresh into another folder",
+            advice="Run `purplesky upgrade`" if manifest.schema < SCHEMA else newer,
         )
     return manifest
 

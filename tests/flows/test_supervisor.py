@@ -209,9 +209,10 @@ def test_the_parts_of_an_installation(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     settings = override(Settings(), market={"symbols": ("BTCUSDT", "ETHUSDT")})
     names = [one.name for one in parts_of(settings, None)]
-    assert names == ["mlflow", "prefect", "reports", "capture", "worker", "executor", "executor ETHUSDT"]
-    pages = [one.address for one in parts_of(settings, None) if one.name.startswith("executor")]
-    assert pages == ["http://127.0.0.1:8091", "http://127.0.0.1:8092"]
+    assert names == ["mlflow", "prefect", "reports", "capture", "worker", "executor"]
+    executor = parts_of(settings, None)[-1]
+    assert executor.address == "http://127.0.0.1:8091"
+    assert executor.service.command[-6:] == ("--symbol", "BTCUSDT", "--symbol", "ETHUSDT", "--feed", "venue")
     # Servers elsewhere are not ours to start, and nobody waits for them.
     away = override(settings, mlflow={"uri": "http://10.0.0.1:5000"}, prefect={"api_url": "http://10.0.0.1:4200/api"})
     elsewhere = {one.name: one for one in parts_of(away, None)}
