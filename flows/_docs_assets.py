@@ -87,6 +87,9 @@ hr { border: 0; margin: 4px; }
   .container-fluid.pt-4 > .row { grid-template-columns: minmax(0, 1fr); gap: 8px; }
   .card.d-none { display: none; }
   .sticky { position: static; }
+  th, td { padding: 5px 6px; } td { overflow-wrap: anywhere; }
+  table.table > tbody > tr > td:first-child { white-space: normal; }
+  .ge-section { padding: 12px; } .card-body { padding: 8px 10px; }
 }
 """
 )

@@ -229,7 +229,9 @@ def _describe(date: str, table: QualityTable, tables: Mapping[str, Mapping[str, 
     elif check.name == "silences":
         windows = tuple(sorted(table.silences, key=lambda w: w.start_ms - w.end_ms)[:_LISTED])
         share = sum(w.seconds for w in table.silences) / max(1e-9, float(table.covered_ms.sum()) / 1e3)
-        detail = f"{_count(len(table.silences), 'silence')}, {share:.0%} of the time; {_longest(table.silences)}"
+        # How they are counted is said with the count: other definitions give other numbers.
+        counted = f"{_count(len(table.silences), 'silence')} of {(check.high or 0) / 1e3:g} s or longer"
+        detail = f"{counted} between two messages of the book, {share:.0%} of the time; {_longest(table.silences)}"
     elif check.table in ("features", "drift"):
         names = tuple(str(tables[check.table]["feature"][row]) for row in outcome.rows)
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""

@@ -12,14 +12,12 @@ import numpy as np
 from features.drift import BLOCK_HOURS, FALSE_ALARMS, Drift
 from flows import _svg
 from flows._datadocs import suite_name
-from flows._docs_assets import COLOURS
 from flows._findings import DayReport, Finding, duration, stored, window_text, write_text
+from flows._html import WORDS, Cell, badge, page, table
 from flows._quality_checks import DAY_MS, TABLES, VERSIONS, second_text
 from market.instruments import Instrument
 from market.quality import MINUTE_MS, QualityTable
 
-_WORDS = {"ok": "ok", "warn": "usable, with care", "blocked": "blocked"}
-_CLASS = {"ok": "good", "warn": "warn", "blocked": "bad"}
 _MINUTE_TITLES = {
     "none": "not recorded",
     "good": "good",
@@ -30,70 +28,8 @@ _MINUTE_TITLES = {
 _ACTIONS = {"block": "stops training", "mask": "leaves training", "warn": "remark"}
 _SHOWN_WINDOWS = 12
 _SHOWN_FEATURES = 8
-
-_STYLE = (
-    COLOURS
-    + """\
-main { max-width: 1080px; margin: 0 auto; padding: 24px 20px 60px; }
-h1 { font-size: 1.6rem; margin: 4px 0 2px; line-height: 1.2; } h2 { font-size: 1.1rem; margin: 30px 0 8px; }
-p { margin: 4px 0; } .soft { color: var(--soft); } .verdict { font-size: 1.05rem; margin: 10px 0 0; }
-.crumbs { color: var(--soft); font-size: 0.92rem; }
-.badge { display: inline-block; border-radius: 999px; padding: 1px 12px; font-size: 0.85rem; font-weight: 600;
-  white-space: nowrap; vertical-align: middle; }
-.badge.good { background: var(--good-bg); color: var(--good); }
-.badge.warn { background: var(--warn-bg); color: var(--warn); }
-.badge.bad { background: var(--bad-bg); color: var(--bad); }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); gap: 10px; margin: 18px 0 0; }
-.figures div { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 8px 14px; }
-.figures b { display: block; font-size: 1.2rem; font-variant-numeric: tabular-nums; }
-.figures span { color: var(--soft); font-size: 0.85rem; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 14px; }
-.card + .card, p + .card { margin-top: 10px; }
-.finding { border-left: 4px solid var(--none); } .finding.bad { border-left-color: var(--bad); }
-.finding.warn { border-left-color: var(--warn); }
-.finding h3 { margin: 0; font-size: 1rem; } .finding .badge { float: right; margin-left: 10px; }
-.windows { margin: 6px 0 0; padding: 0; list-style: none; display: flex; flex-wrap: wrap; gap: 5px; }
-.windows li { background: var(--none-bg); border-radius: 6px; padding: 1px 8px; font-size: 0.86rem;
-  font-variant-numeric: tabular-nums; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: 0.92rem; }
-th { text-align: left; color: var(--soft); font-weight: 600; white-space: nowrap; }
-td:first-child { white-space: nowrap; }
-th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); vertical-align: top; }
-tr:last-child td { border-bottom: 0; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-td.good { color: var(--good); } td.bad { color: var(--bad); } td.warn { color: var(--warn); }
-td.ribbon-cell { min-width: 260px; width: 45%; vertical-align: middle; }
-svg { display: block; width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 12px; }
-svg .label { fill: var(--ink); font-weight: 600; font-size: 13px; } svg .grid { stroke: var(--line); }
-svg .line { fill: none; stroke: var(--accent); stroke-width: 1.5; stroke-linejoin: round; }
-svg .cut { fill: var(--bad); }
-svg .band { fill: var(--band); opacity: 0.55; } svg .bars { stroke: var(--accent); stroke-width: 1.1; fill: none; }
-svg .good { fill: var(--good); } svg .silent { fill: var(--good); opacity: 0.55; } svg .none { fill: var(--none); }
-svg .masked { fill: var(--warn); } svg .suspect { fill: var(--bad); }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 0.86rem; color: var(--soft); margin: 4px 0 0; }
-.legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 6px; }
-.legend .good { background: var(--good); } .legend .silent { background: var(--good); opacity: 0.55; }
-.legend .masked { background: var(--warn); } .legend .suspect { background: var(--bad); }
-.legend .none { background: var(--none); }
-details summary { cursor: pointer; color: var(--soft); margin: 4px 0; }
-.plots svg + svg { margin-top: 14px; }
-@media (max-width: 640px) { main { padding: 14px 12px 40px; } h1 { font-size: 1.3rem; } .plots { overflow-x: auto; }
-  .plots svg, .card > .ribbon { min-width: 620px; } .card:has(> .ribbon) { overflow-x: auto; } }
-"""
-)
-
-
-def _page(title: str, body: str) -> str:
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
-        f'<link rel="icon" href="data:,">\n<style>\n{_STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n'
-        f"</body>\n</html>\n"
-    )
-
-
-def _badge(status: str) -> str:
-    return f'<span class="badge {_CLASS[status]}">{_WORDS[status]}</span>'
+_DAY_TITLES = ("Day (UTC)", "Status", "00:00 to 24:00", "Level changes", "Trades", "Suspect windows")
+_DOCS_TITLES = ("Day", "Status", "Results by table", "Evaluated", "Passed", "Failed", "Unknown")
 
 
 def clock_text(at_ms: int) -> str:
@@ -116,7 +52,7 @@ def write_day(
         links.append('<a href="docs/index.html">Data Docs of Great Expectations</a>')
     body = [
         f'<p class="crumbs">{" · ".join(links)}</p>',
-        f"<h1>{report.symbol} on {report.date} {_badge(report.status)}</h1>",
+        f"<h1>{report.symbol} on {report.date} {badge(report.status)}</h1>",
         f'<p class="verdict">{escape(report.verdict)}</p>',
         _figures(report),
         "<h2>The day, minute by minute (UTC)</h2>",
@@ -124,12 +60,12 @@ def write_day(
         f"{_legend(report.minutes)}</div>",
         f"<h2>Findings</h2>{_findings(report)}",
         *(f'<p class="soft">Note: {escape(note)}.</p>' for note in report.notes),
-        f'<h2>Plots</h2><div class="card plots">{_plots(table, instrument)}</div>',
-        *([f'<h2>Drift</h2><div class="card scroll">{_drift(drift)}</div>'] if drift is not None else []),
-        f'<h2>Every check</h2><div class="card scroll">{_checks(report.checks)}</div>',
+        f'<h2>Plots</h2><div class="card">{_plots(table, instrument)}</div>',
+        *([f'<h2>Drift</h2><div class="card">{_drift(drift)}</div>'] if drift is not None else []),
+        f'<h2>Every check</h2><div class="card">{_checks(report.checks)}</div>',
     ]
     path = folder / f"{report.date}.html"
-    write_text(path, _page(f"{report.symbol} {report.date}: {_WORDS[report.status]}", "\n".join(body)))
+    write_text(path, page(f"{report.symbol} {report.date}: {WORDS[report.status]}", "\n".join(body)))
     return path
 
 
@@ -239,30 +175,35 @@ def _drift(drift: Drift) -> str:
     if not known:
         return f'<p class="soft">Not judged: {escape(next(iter(drift.reason), "no features"))}.</p>'
     first = sorted(known, key=lambda i: -drift.index[i] / drift.limit[i])[:_SHOWN_FEATURES]
-    rows = "".join(
-        f'<tr><td><code>{escape(drift.names[i])}</code></td><td class="n">{drift.index[i]:.3f}</td>'
-        f'<td class="n">{drift.limit[i]:.3f}</td>'
-        + ('<td class="bad">drifted</td></tr>' if drift.alarmed[i] else '<td class="good">as before</td></tr>')
+    rows = [
+        [
+            Cell(f"<code>{escape(drift.names[i])}</code>"),
+            Cell(f"{drift.index[i]:.3f}", "n"),
+            Cell(f"{drift.limit[i]:.3f}", "n"),
+            Cell("drifted", "bad") if drift.alarmed[i] else Cell("as before", "good"),
+        ]
         for i in first
-    )
+    ]
     return (
         f'<p class="soft">{len(known)} of {len(drift.names)} features compared with the {drift.days} days before, in '
         f"{drift.blocks} blocks of {BLOCK_HOURS} h; a day like those raises an alarm in at most {FALSE_ALARMS:.0%} of "
-        'cases. The nearest to their limit:</p><table><tr><th>Feature</th><th class="n">Stability index</th>'
-        f'<th class="n">Limit</th><th></th></tr>{rows}</table>'
+        "cases. The nearest to their limit:</p>" + table(("Feature", "Stability index", "Limit", ""), rows)
     )
 
 
 def _checks(checks: Sequence[Finding]) -> str:
     marks = {"passed": ("good", "✓ passed"), "failed": ("bad", "✕ failed"), "unknown": ("warn", "? unknown")}
-    rows = "".join(
-        f'<tr><td class="{marks[c.state][0]}" style="white-space:nowrap">{marks[c.state][1]}</td>'
-        f'<td title="{escape(c.why, quote=True)}">{escape(c.title)}</td><td>{escape(c.limits)}</td>'
-        f"<td>{escape(c.detail)}</td><td>{_ACTIONS[c.action]}</td></tr>"
+    rows = [
+        [
+            Cell(marks[c.state][1], f"{marks[c.state][0]} short"),
+            Cell(escape(c.title), hint=c.why),
+            Cell(escape(c.limits)),
+            Cell(escape(c.detail)),
+            Cell(_ACTIONS[c.action], "short"),
+        ]
         for c in checks
-    )
-    head = "<tr><th>Outcome</th><th>Check</th><th>Expected</th><th>Seen</th><th>If it fails</th></tr>"
-    return f"<table>{head}{rows}</table>"
+    ]
+    return table(("Outcome", "Check", "Expected", "Seen", "If it fails"), rows)
 
 
 def write_docs_index(folder: Path, symbol: str) -> None:
@@ -272,80 +213,77 @@ def write_docs_index(folder: Path, symbol: str) -> None:
     suites: set[str] = set()
     for report in stored(folder):
         found = {
-            table: sorted((docs / "validations" / suite_name(symbol, table) / report.date).rglob("*.html"))
-            for table in TABLES
+            name: sorted((docs / "validations" / suite_name(symbol, name) / report.date).rglob("*.html"))
+            for name in TABLES
         }
         links = " · ".join(
-            f'<a href="{quote(pages[-1].relative_to(docs).as_posix())}">{table}</a>'
-            for table, pages in found.items()
+            f'<a href="{quote(pages[-1].relative_to(docs).as_posix())}">{name}</a>'
+            for name, pages in found.items()
             if pages
         )
         if not links:
             continue
-        suites |= {table for table, pages in found.items() if pages}
+        suites |= {name for name, pages in found.items() if pages}
         failed, unknown = len(report.findings), sum(check.state == "unknown" for check in report.checks)
+        passed = len(report.checks) - failed - unknown
+        counts = (len(report.checks), passed, failed, unknown)
         rows.append(
-            f"<tr><td>{report.date}</td><td>{_badge(report.status)}</td><td>{links}</td>"
-            f'<td class="n">{len(report.checks)}</td><td class="n">{len(report.checks) - failed - unknown}</td>'
-            f'<td class="n">{failed}</td><td class="n">{unknown}</td></tr>'
+            [Cell(report.date), Cell(badge(report.status)), Cell(links), *(Cell(str(count), "n") for count in counts)]
         )
-    head = (
-        '<tr><th>Day</th><th>Status</th><th>Results by table</th><th class="n">Evaluated</th><th class="n">Passed</th>'
-        '<th class="n">Failed</th><th class="n">Unknown</th></tr>'
-    )
     pages = " · ".join(
-        f'<a href="expectations/{quote(suite_name(symbol, table))}.html">{table}</a> (suite {TABLES[table]} '
-        f"{VERSIONS[TABLES[table]]})"
-        for table in TABLES
-        if table in suites
+        f'<a href="expectations/{quote(suite_name(symbol, name))}.html">{name}</a> (suite {TABLES[name]} '
+        f"{VERSIONS[TABLES[name]]})"
+        for name in TABLES
+        if name in suites
     )
     body = (
         f'<p class="crumbs"><a href="../index.html">all days of {symbol}</a></p>'
         f"<h1>{symbol}: Data Docs</h1>"
         f'<p class="soft">Validation results as Great Expectations wrote them. What is expected of each table: {pages}.'
-        f'</p><div class="card scroll"><table>{head}{"".join(rows)}</table></div>'
+        f'</p><div class="card">{table(_DOCS_TITLES, rows)}</div>'
     )
-    write_text(docs / "index.html", _page(f"{symbol}: Data Docs", body))
+    write_text(docs / "index.html", page(f"{symbol}: Data Docs", body))
 
 
 def write_indexes(reports: Path, symbol: str) -> None:
     """Write the list of a symbol's days, and the list of symbols."""
     days = stored(reports / symbol)
-    rows = "".join(_day_row(day) for day in reversed(days))
+    rows = [_day_row(day) for day in reversed(days)]
     docs = '<a href="docs/index.html">Data Docs</a>' if (reports / symbol / "docs" / "index.html").exists() else ""
     body = (
         f'<p class="crumbs"><a href="../index.html">all symbols</a>{" · " + docs if docs else ""}</p>'
-        f"<h1>{symbol} {_badge(_worst(days))}</h1>"
+        f"<h1>{symbol} {badge(_worst(days))}</h1>"
         f'<p class="verdict">{_over_all(days)}</p><h2>Days</h2>'
-        '<div class="card scroll"><table><tr><th>Day (UTC)</th><th>Status</th><th>00:00 to 24:00</th>'
-        f'<th class="n">Level changes</th><th class="n">Trades</th><th class="n">Suspect windows</th></tr>'
-        f"{rows}</table>"
+        f'<div class="card">{table(_DAY_TITLES, rows)}'
         f"{_legend([state for day in days for state in day.minutes])}</div>"
         f"<h2>Findings</h2>{_finding_list(days)}"
     )
-    write_text(reports / symbol / "index.html", _page(f"{symbol}: data validation", body))
+    write_text(reports / symbol / "index.html", page(f"{symbol}: data validation", body))
     _write_symbols(reports)
 
 
 def _finding_list(days: Sequence[DayReport]) -> str:
-    rows = "".join(
-        f'<tr><td style="white-space:nowrap"><a href="{f.date}.html">{f.date}</a></td>'
-        f'<td class="{"bad" if f.action == "block" else "warn"}" style="white-space:nowrap">{_ACTIONS[f.action]}</td>'
-        f"<td>{escape(f.failure)}<br><span class='soft'>{escape(f.detail)}</span></td></tr>"
+    rows = [
+        [
+            Cell(f'<a href="{f.date}.html#{quote(f.check)}">{f.date}</a>'),
+            Cell(_ACTIONS[f.action], "bad short" if f.action == "block" else "warn short"),
+            Cell(f'{escape(f.failure)}<br><span class="soft">{escape(f.detail)}</span>'),
+        ]
         for day in reversed(days)
         for f in day.findings
-    )
-    return f'<div class="card scroll"><table>{rows}</table></div>' if rows else '<div class="card">None.</div>'
+    ]
+    return f'<div class="card">{table(("Day (UTC)", "What it does", "Found"), rows) if rows else "None."}</div>'
 
 
-def _day_row(day: DayReport) -> str:
+def _day_row(day: DayReport) -> list[Cell]:
     f = day.figures
-    return (
-        f'<tr><td style="white-space:nowrap"><a href="{day.date}.html">{day.date}</a></td><td>{_badge(day.status)}</td>'
-        f'<td class="ribbon-cell">{_svg.ribbon(day.minutes, _MINUTE_TITLES, label=_coverage(day), axis=False)}</td>'
-        f'<td class="n">{f["level_changes"] or 0:,.0f}</td><td class="n">{f["trades"] or 0:,.0f}</td>'
-        f'<td class="n">{f["suspect_windows"] or 0:,.0f}</td></tr>'
-    )
+    counts = (f["level_changes"], f["trades"], f["suspect_windows"])
+    return [
+        Cell(f'<a href="{day.date}.html">{day.date}</a>'),
+        Cell(badge(day.status)),
+        Cell(_svg.ribbon(day.minutes, _MINUTE_TITLES, label=_coverage(day), axis=False), "ribbon-cell"),
+        *(Cell(f"{count or 0:,.0f}", "n") for count in counts),
+    ]
 
 
 def _over_all(days: Sequence[DayReport]) -> str:
@@ -362,17 +300,13 @@ def _worst(days: Sequence[DayReport]) -> str:
 def _write_symbols(reports: Path) -> None:
     rows = []
     for folder in sorted(path for path in reports.iterdir() if path.is_dir()):
-        days = stored(folder)
-        if days:
-            rows.append(
-                f'<tr><td><a href="{quote(folder.name)}/index.html">{escape(folder.name)}</a></td>'
-                f"<td>{_badge(_worst(days))}</td><td>{days[0].date} to {days[-1].date}</td>"
-                f'<td class="n">{len(days)}</td></tr>'
-            )
-    head = '<tr><th>Symbol</th><th>Status</th><th>Days (UTC)</th><th class="n">Number</th></tr>'
+        if days := stored(folder):
+            link = f'<a href="{quote(folder.name)}/index.html">{escape(folder.name)}</a>'
+            span = f"{days[0].date} to {days[-1].date}"
+            rows.append([Cell(link), Cell(badge(_worst(days))), Cell(span), Cell(str(len(days)), "n")])
     body = (
         "<h1>Data validation</h1>"
         '<p class="soft">What was recorded, and whether anything stands against learning from it.</p>'
-        f'<h2>Symbols</h2><div class="card scroll"><table>{head}{"".join(rows)}</table></div>'
+        f'<h2>Symbols</h2><div class="card">{table(("Symbol", "Status", "Days (UTC)", "Number"), rows)}</div>'
     )
-    write_text(reports / "index.html", _page("Data validation", body))
+    write_text(reports / "index.html", page("Data validation", body))

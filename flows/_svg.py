@@ -1,4 +1,8 @@
-"""Small plots of one day as inline SVG: they take their colours from the page and need nothing from elsewhere."""
+"""Small plots of one day as inline SVG: they take their colours from the page and need nothing from elsewhere.
+
+Only what is drawn is SVG, and it stretches to the width that there is; words and numbers are HTML beside it, so that
+they are as large on a phone as on a desk.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,15 @@ from numpy.typing import NDArray
 from flows._quality_checks import minute_text
 from market.quality import MINUTE_MS
 
-_WIDTH = 1000
-_LEFT, _RIGHT = 62, 8
+_WIDTH, _HEIGHT = 1000, 100
 _MINUTES = 1440
 
 
-def _x(minute: float, left: float = _LEFT) -> float:
-    return left + (_WIDTH - left - _RIGHT) * minute / _MINUTES
+def _x(minute: float) -> float:
+    return _WIDTH * minute / _MINUTES
 
 
-def ribbon(states: Sequence[str], titles: dict[str, str], *, label: str, height: int = 26, axis: bool = True) -> str:
+def ribbon(states: Sequence[str], titles: dict[str, str], *, label: str, axis: bool = True) -> str:
     """A day as a band of coloured minutes.
 
     Parameters
@@ -38,28 +41,22 @@ def ribbon(states: Sequence[str], titles: dict[str, str], *, label: str, height:
     for at in range(1, len(states) + 1):
         if at < len(states) and states[at] == states[start]:
             continue
-        left, right = (_x(minute, _LEFT if axis else 0) for minute in (start, at))
+        left, right = _x(start), _x(at)
         text = f"{minute_text(start * MINUTE_MS)} to {minute_text(at * MINUTE_MS) if at < _MINUTES else '24:00'}"
         # A single minute is less than a pixel wide: what is bad must still be seen.
         width = max(right - left, 2.5 if states[start] not in ("good", "none") else 0.0)
         parts.append(
-            f'<rect class="{states[start]}" x="{left:.2f}" y="0" width="{width:.2f}" height="{height}">'
+            f'<rect class="{states[start]}" x="{left:.2f}" y="0" width="{width:.2f}" height="10">'
             f"<title>{text} UTC: {escape(titles[states[start]])}</title></rect>"
         )
         start = at
     # Bad stretches come last, so that a wide neighbour never covers them.
     order = ("none", "good", "silent", "masked", "suspect")
     parts.sort(key=lambda part: next(i for i, name in enumerate(order) if f'class="{name}"' in part))
-    total = height + (20 if axis else 0)
-    return _frame(total, label, "".join(parts) + (_hours(height) if axis else ""), css="ribbon")
+    return _frame(10, label, "".join(parts), css="ribbon") + (_HOURS if axis else "")
 
 
-def _hours(top: float) -> str:
-    marks = []
-    for hour in range(0, 25, 3):
-        anchor = "start" if hour == 0 else "end" if hour == 24 else "middle"
-        marks.append(f'<text x="{_x(hour * 60):.1f}" y="{top + 15}" text-anchor="{anchor}">{hour:02d}:00</text>')
-    return "".join(marks)
+_HOURS = '<div class="hours">' + "".join(f"<span>{hour:02d}:00</span>" for hour in range(0, 25, 3)) + "</div>"
 
 
 def series(
@@ -71,7 +68,6 @@ def series(
     high: NDArray[np.float64] | None = None,
     bars: bool = False,
     zero: bool = True,
-    height: int = 150,
 ) -> str:
     """A day's values by minute, as a line or as bars.
 
@@ -102,17 +98,15 @@ def series(
     low = min(0.0, float(finite.min())) if zero else float(np.nanmin(columns[1]))
     ticks = _ticks(low, top)
     low, top = ticks[0], max(top, ticks[-1])
-    plot, head = height - 42, 20
+
+    def share(value: float) -> float:
+        return 0.5 if top == low else (min(max(value, low), top) - low) / (top - low)
 
     def y(value: float) -> float:
-        share = 0.5 if top == low else (min(max(value, low), top) - low) / (top - low)
-        return head + plot * (1 - share)
+        return _HEIGHT * (1 - share(value))
 
-    body = [f'<text class="label" x="{_LEFT}" y="12">{escape(label)}</text>']
-    for tick in ticks:
-        body.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
-        body.append(f'<text x="{_LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
-    body.append(f'<text x="{_LEFT - 6}" y="12" text-anchor="end">{escape(unit)}</text>')
+    numbers = "".join(f'<span style="bottom:{share(tick):.1%}">{_number(tick)}</span>' for tick in ticks)
+    body = [f'<path class="grid" d="M0 {y(tick):.1f}H{_WIDTH}"/>' for tick in ticks]
     for run in _runs(columns):
         xs = [_x(minute + 0.5) for minute in run[0]]
         if bars:
@@ -127,11 +121,11 @@ def series(
         body.append(f'<path class="line" d="M{"L".join(points if len(points) > 1 else points * 2)}"/>')
     for minute, value in zip(columns[0], np.fmax(columns[1], columns[2])):
         if value > top:
-            x = _x(minute + 0.5)
-            mark = f"M{x - 4:.1f} {head - 1}h8l-4 -6z"
+            mark = f"M{_x(minute + 0.5):.1f} 0v7"
             body.append(f'<path class="cut" d="{mark}"><title>{_number(float(value))} {escape(unit)}</title></path>')
-    body.append(_hours(head + plot))
-    return _frame(height, f"{label}, {unit}", "".join(body), css="plot")
+    drawn = _frame(_HEIGHT, f"{label}, {unit}", "".join(body), css="plot")
+    caption = f"<figcaption><b>{escape(label)}</b> {escape(unit)}</figcaption>"
+    return f'<figure>{caption}<div class="area">{numbers}{drawn}</div>{_HOURS}</figure>'
 
 
 Columns = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
@@ -183,6 +177,6 @@ def _number(value: float) -> str:
 
 def _frame(height: float, label: str, body: str, *, css: str) -> str:
     return (
-        f'<svg class="{css}" viewBox="0 0 {_WIDTH} {height:g}" role="img" aria-label="{escape(label, quote=True)}">'
-        f"{body}</svg>"
+        f'<svg class="{css}" viewBox="0 0 {_WIDTH} {height:g}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(label, quote=True)}">{body}</svg>'
     )

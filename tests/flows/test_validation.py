@@ -202,6 +202,7 @@ def test_who_changes_a_check_raises_the_version() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_the_hole_of_the_recorded_market_is_named(recorded: Path, tmp_path: Path) -> None:
     """StandX' 49 hours, as their description says: stalls everywhere, one hole of 108 s, a book on a coarser grid."""
     lake = Lake(tmp_path / "lake")
@@ -214,3 +215,9 @@ def test_the_hole_of_the_recorded_market_is_named(recorded: Path, tmp_path: Path
     assert [f.date for f in report.findings if f.check == "silences"] == ["2026-01-05", "2026-01-06", "2026-01-07"]
     assert {f.date for f in report.findings if f.check == "book_tick"} == {"2026-01-05", "2026-01-06", "2026-01-07"}
     assert not [f for f in report.findings if f.action == "block"]
+    # Counted as the page says: 5 s or longer between two messages of the book, by exchange time.
+    silent = [f.detail for f in report.findings if f.check == "silences"]
+    assert all("silences of 5 s or longer between two messages of the book" in detail for detail in silent)
+    assert sum(int(detail.split()[0].replace(",", "")) for detail in silent) == 4_829
+    notes = [note for day in report.days for note in day.notes]
+    assert sum("none was locked (bid = ask)" in note for note in notes) == 3

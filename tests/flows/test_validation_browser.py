@@ -44,9 +44,16 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     assert not [url for url in asked if not url.startswith(("file:", "data:"))]
 
 
+#: Boxes whose content is wider than they are, so that it is cut off until somebody scrolls sideways.
+_CUT_OFF = """() => [...document.querySelectorAll("body *")].filter(
+    (box) => getComputedStyle(box).overflowX !== "visible" && box.clientWidth && box.scrollWidth > box.clientWidth + 1
+).map((box) => `${box.tagName}.${box.className}`)"""
+
+
 def _fits(page: Page) -> None:
-    """Nothing sticks out to the right: a person scrolls down, not sideways."""
+    """Nothing sticks out to the right, of the page or of a card: a person scrolls down, not sideways."""
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), page.url
+    assert page.evaluate(_CUT_OFF) == [], page.url
 
 
 def test_from_the_index_to_a_result(site: Path, page: Page) -> None:
@@ -55,6 +62,7 @@ def test_from_the_index_to_a_result(site: Path, page: Page) -> None:
     page.get_by_role("link", name=SYMBOL).click()
     assert page.get_by_text("usable, with care").first.is_visible()
     _fits(page)
+    assert page.locator("svg.ribbon").first.is_visible()
     page.get_by_role("link", name=DAY).first.click()
     assert page.get_by_role("heading", name=f"{SYMBOL} on {DAY}").is_visible()
     _fits(page)
@@ -65,8 +73,9 @@ def test_from_the_index_to_a_result(site: Path, page: Page) -> None:
         box = plots.nth(number).bounding_box()
         assert box is not None
         assert box["width"] > 200
-        assert box["height"] > 30
-        assert plots.nth(number).locator("path").count() > 0
+        assert box["height"] > 60
+        assert plots.nth(number).locator("path.line, path.bars").count() > 0
+    assert page.locator("figure .area span").count() >= 3 * 8  # the axes' numbers
     ribbon = page.locator("svg.ribbon")
     assert ribbon.first.is_visible()
     assert ribbon.locator("rect.suspect").count() == 1
@@ -77,6 +86,10 @@ def test_from_the_index_to_a_result(site: Path, page: Page) -> None:
         page.goto((site / SYMBOL / "docs" / "index.html").as_uri())
         page.locator("tr", has_text=DAY).get_by_role("link", name=table, exact=True).click()
         assert page.locator(".ge-section").first.is_visible()
+        _fits(page)
+        page.goto((site / SYMBOL / "docs" / "index.html").as_uri())
+        page.locator("p.soft").get_by_role("link", name=table, exact=True).click()
+        assert page.get_by_text("Expectation Suite").first.is_visible()
         _fits(page)
 
 

@@ -76,6 +76,7 @@ def test_nothing_is_found_in_a_clean_recording(seed: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_nothing_is_found_over_thirty_seeds() -> None:
     found = {seed: _clean(seed).findings for seed in range(30)}
     print({seed: [str(one) for one in findings] for seed, findings in found.items() if findings})

@@ -75,6 +75,7 @@ def test_false_alarms_stay_within_the_declared_rate() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_false_alarms_of_clean_synthetic_days() -> None:
     alarms = judged = 0
     for seed in range(100, 110):
