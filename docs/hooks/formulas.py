@@ -28,7 +28,7 @@ def _svg(text: str, *, inline: bool = False) -> str:
     buffer = io.BytesIO()
     settings = {"svg.fonttype": "path", "svg.hashsalt": tex, "mathtext.fontset": "cm"}
     with rc_context(settings):
-        size = 11 if inline else 13
+        size = 11 if inline else 14
         depth = mathtext.math_to_image(f"${tex}$", buffer, prop=FontProperties(size=size), format="svg")
     svg = buffer.getvalue().decode()
     svg = svg[svg.index("<svg") :]

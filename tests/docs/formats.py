@@ -9,7 +9,7 @@ import typing
 import msgspec
 
 from council import bundle, manifest, plan
-from executor import journal
+from executor import journal, upgrades
 from market import _parts, events
 from market import manifest as seals
 from tests.docs import wording
@@ -86,7 +86,7 @@ def journal_schema() -> str:
     db.executescript(journal._SCHEMA)
     parts = [
         "# The journal\n",
-        intro("journal", schema=journal._VERSION),
+        intro("journal", schema=upgrades.VERSION),
     ]
     for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid"):
         columns = [f"`{row[1]}` {row[2].lower()}" for row in db.execute(f"PRAGMA table_info({name})")]
