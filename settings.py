@@ -211,6 +211,7 @@ class Operations(Section):
     breaker_pause_s: float = Field(1_800.0, gt=0, description="how long it is left alone")
     stop_s: float = Field(30.0, gt=0, description="time for an orderly end before a part is killed")
     parallel_runs: int = Field(2, ge=1, le=64, description="flow runs that the worker starts at a time")
+    min_free_bytes: int = Field(1_000_000_000, ge=0, description="a night with less room on the disk does not begin")
     retry_s: float = Field(300.0, gt=0, description="pause before a night is tried again; doubles")
     backups: Path = Field(Path("backups"), description="where `purplesky backup` writes; better on another disk")
     keep_backups: int = Field(14, ge=1, description="older archives are removed")

@@ -102,18 +102,35 @@ def replay(context: click.Context, session: str, symbol: str) -> None:
 
 
 @click.command()
-@symbol_option
+@click.option("--symbol", help="Look at what trading this contract needs. [default: the whole installation]")
 @timeframe_option
 @click.option("--live", is_flag=True, help="Look with the eyes of live trading: what only that needs must be there.")
+@click.option("--all", "everything", is_flag=True, help="The whole installation, and trading of every contract.")
+@venue_option
 @click.pass_context
-def doctor(context: click.Context, symbol: str, timeframe: str | None, live: bool) -> None:
-    """Look at everything that trading needs; exit code 0 all well, 1 warnings, 2 something is missing."""
-    from executor.doctor import examine, exit_code, line
+def doctor(
+    context: click.Context, symbol: str | None, timeframe: str | None, live: bool, everything: bool, venue: str
+) -> None:
+    """Look at everything that is needed; exit code 0 all well, 1 warnings, 2 something is missing.
 
-    findings = []
-    for finding in examine(settings_of(context, executor={"timeframe": timeframe}), symbol, live=live):
-        click.echo(line(finding))
-        findings.append(finding)
+    Without a symbol: machine, packages, servers, worker, deployments and schedules, data, last night, Production,
+    backups. With one: keys, account, feed, council, journal.
+    """
+    from commands.installation import installed
+    from executor.doctor import examine, exit_code, line
+    from settings import override
+
+    settings, _ = installed(context, venue)
+    settings = override(settings, executor={"timeframe": timeframe})
+    findings: list[Any] = []
+    if symbol is None:
+        for found in pipeline("flows.checkup").examine(settings):
+            click.echo(found.line())
+            findings.append(found)
+    for one in settings.market.symbols if everything else [symbol] if symbol else []:
+        for finding in examine(settings, one, live=live):
+            click.echo(line(finding))
+            findings.append(finding)
     raise SystemExit(exit_code(findings))
 
 

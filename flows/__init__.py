@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flows.train import TrainOutcome
@@ -115,7 +115,9 @@ def run_pipeline(
     with session(settings):
         from flows.nightly import nightly
 
-        return nightly([symbol], unfinished=True)[symbol]
+        outcomes: Any = nightly([symbol], unfinished=True, again=True)
+        trained: TrainOutcome = outcomes[symbol]
+        return trained
 
 
 def _require_data(settings: Settings, symbol: str) -> None:

@@ -124,6 +124,11 @@ def _sources(settings: Settings) -> Iterator[tuple[str, Path]]:
                     yield f"{place}/{path.relative_to(root).as_posix()}", path
 
 
+def newest_backup(settings: Settings) -> Path | None:
+    """The newest archive in ``operations.backups``; ``None`` if there is none."""
+    return max(settings.operations.backups.glob(_PATTERN), default=None)
+
+
 def _own_database(paths: configuration.Paths) -> Path:
     """Of a server that this installation runs on SQLite."""
     return paths.mlruns / "mlflow.db"

@@ -13,7 +13,7 @@ from market import compact as compact_symbol
 from market import retain as retain_days
 
 
-@flow(name="compact", retries=0)
+@flow(name="compact", timeout_seconds=4 * 3600)
 def compact(
     symbols: Sequence[str] | None = None,
     keep_days: int | None = None,

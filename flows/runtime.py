@@ -24,6 +24,8 @@ from market.errors import PurpleSkyError
 from settings import Settings
 
 _current: ContextVar[Settings | None] = ContextVar("purplesky_settings", default=None)
+#: Whether a person waits at the console for what the flow says.
+_console: ContextVar[bool] = ContextVar("purplesky_console", default=False)
 
 #: Set where nobody has set them: no telemetry, no chatter on the console (the run's own log keeps everything).
 _MANNERS = {
@@ -68,8 +70,9 @@ def session(settings: Settings) -> Iterator[None]:
             from prefect.settings import PREFECT_API_URL, temporary_settings
 
             stack.enter_context(temporary_settings(updates={PREFECT_API_URL: url}))
-        token = _current.set(settings)
-        stack.callback(_current.reset, token)
+        stack.enter_context(using(settings))
+        token = _console.set(True)
+        stack.callback(_console.reset, token)
         try:
             yield
         except RuntimeError as error:
@@ -96,6 +99,16 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def using(settings: Settings) -> Iterator[None]:
+    """Let flows that are called within take these settings."""
+    token = _current.set(settings)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def current(config: str | None = None) -> Settings:
@@ -126,8 +139,17 @@ def say(text: str) -> None:
 
     with suppress(MissingContextError):
         get_run_logger().info(text)
-    if _current.get() is not None:
+    if _console.get():
         click.echo(f"      {text}")
+
+
+def trouble(text: str) -> None:
+    """Put the exception at hand into the run's log, with its traceback."""
+    from prefect.exceptions import MissingContextError
+    from prefect.logging import get_run_logger
+
+    with suppress(MissingContextError):
+        get_run_logger().exception(text)
 
 
 class Meter:
@@ -140,7 +162,7 @@ class Meter:
     """
 
     def __init__(self, every: float = 10.0) -> None:
-        self._live = sys.stdout.isatty() and _current.get() is not None
+        self._live = sys.stdout.isatty() and _console.get()
         self._every = 0.2 if self._live else every
         self._told_at = time.monotonic()
         self._text = ""

@@ -5,25 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.context import TaskRunContext
 
-from council import Registry
+from council import Registry, load_bundle
 from features import Bars, FeatureStore, feature_names, spec_hash
 from flows import runtime
 from flows._verdict import Verdict, add_section, current_verdict, windows_of
 from market import Lake
 from market.days import lake_days, old_rules
-from market.errors import BundleError, NoProductionError, RegistryError
+from market.errors import BundleError, NoProductionError, RegistryError, RegistryUnavailable
 from market.quality import Window
 from settings import Settings, timeframe_ms
 from training.challenger import Champion
 from training.funding import Funding, funding_of
 from training.pipeline import TrainingResult
 from training.pipeline import train as study
+
+#: Tag of a version: what it was trained on and how, so that a night does nothing twice.
+KEY_TAG = "night_key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class TrainOutcome:
 
 
 @flow(name="train", flow_run_name="train {symbol}", retries=0)
-def train(symbol: str, config: str | None = None) -> TrainOutcome:
+def train(symbol: str, config: str | None = None, key: str = "") -> TrainOutcome:
     """Tune and train a council on all that the lake holds of a symbol, and register it, whatever the gate says.
 
     Parameters
@@ -53,6 +59,8 @@ def train(symbol: str, config: str | None = None) -> TrainOutcome:
         Contract.
     config
         Settings file, for runs that Prefect starts.
+    key
+        Kept as a tag of the version; see :func:`flows.nightly.night_key`.
     """
     settings = runtime.current(config)
     registry = Registry(settings.registry_uri, settings.paths.mlruns / "artifacts")
@@ -63,7 +71,7 @@ def train(symbol: str, config: str | None = None) -> TrainOutcome:
     bars, verdict = _bars(settings, symbol)
     result = _study(settings, symbol, bars, _champion(settings, registry, name))
     add_section(result.report, verdict)
-    version = _register(settings, registry, name, result, verdict)
+    version = _register(settings, registry, name, result, verdict, key)
     _tell(name, version, result)
     return TrainOutcome(name, version, result)
 
@@ -146,16 +154,46 @@ def _champion(settings: Settings, registry: Registry, name: str) -> Champion | N
     return Champion(f"{name} version {version}", bundle)
 
 
-@task(name="register", task_run_name="register {name}", cache_policy=NO_CACHE)
-def _register(settings: Settings, registry: Registry, name: str, result: TrainingResult, verdict: Verdict) -> int:
+def _attempt() -> int:
+    """Which attempt of the task this is, from 1 on."""
+    context = TaskRunContext.get()
+    return context.task_run.run_count if context is not None else 1
+
+
+def _unavailable(task: object, run: object, state: State[Any]) -> bool:
+    """Whether registering may be tried again: the registry was down, and made no version."""
+    return isinstance(state.result(raise_on_failure=False), RegistryUnavailable)
+
+
+@task(
+    name="register",
+    task_run_name="register {name}",
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=[2, 10, 30],
+    retry_condition_fn=_unavailable,
+)
+def _register(
+    settings: Settings, registry: Registry, name: str, result: TrainingResult, verdict: Verdict, key: str
+) -> int:
+    """Put the council into the registry: a study of hours is not lost to a server that is started again."""
     rules = settings.training
+    known = {KEY_TAG: key} if key else {}
+    manifest = load_bundle(result.bundle).manifest
+    content = manifest.content_hash if manifest is not None else ""
+    # An attempt whose answer was lost may have made the version.
+    versions = registry.versions(name) if _attempt() > 1 else []
+    if versions and content and versions[-1].content_hash == content:
+        return versions[-1].version
     return registry.register(
         name,
         result.bundle,
         report=result.report,
         metrics=result.metrics,
         params={**rules.model_dump(mode="json"), "ob_levels": settings.market.ob_levels},
-        tags=result.tags | verdict.tags(f"http://127.0.0.1:{settings.reports.port}/{verdict.symbol}/index.html"),
+        tags=result.tags
+        | known
+        | verdict.tags(f"http://127.0.0.1:{settings.reports.port}/{verdict.symbol}/index.html"),
         description=result.description + verdict.markdown(),
     )
 

@@ -18,6 +18,7 @@ import pytest
 from council import Registry
 from features import Bars
 from flows import run_capture, run_import, run_pipeline, run_train, run_validate, runtime
+from flows.deployments import deploy, differences, schedules_off
 from flows.processes import Child, free_port
 from flows.train import masked_bars
 from market import Lake
@@ -187,11 +188,10 @@ def client(installation: Settings) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def deployments(installation: Settings, client: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """What `prefect deploy --all` makes of prefect.yaml."""
-    api(installation, "work_pools/", name="purplesky", type="process")
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    done = subprocess.run(command, cwd=ROOT, env=client, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    """What `purplesky deploy` makes of prefect.yaml."""
+    said = deploy(installation)
+    assert "work pool purplesky made" in said
+    assert "20 0 * * * UTC" in said
     return {row["name"]: row for row in api(installation, "deployments/filter")}
 
 
@@ -213,7 +213,9 @@ def wait_for_run(settings: Settings, deployment: dict[str, Any], state: str, sec
 
 def test_deployments_and_a_cron_run_appear(installation: Settings, deployments: dict[str, dict[str, Any]]) -> None:
     """A joint resolution of Prefect and SQLAlchemy can look whole and never schedule a run: wait for one."""
-    assert set(deployments) == {"nightly", "capture", "compact", "import", "validate", "train"}
+    assert set(deployments) == {"nightly", "capture", "backfill", "compact", "backup", "import", "validate", "train"}
+    assert list(differences(installation)) == []
+    assert schedules_off(installation) == []
     for row in deployments.values():
         assert row["work_pool_name"] == "purplesky"
         assert row["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
