@@ -126,11 +126,14 @@ def _leverage(settings: Settings, venue: VenueClient, symbol: str) -> Finding:
     rows = venue.pages("get_positions", category="linear", symbol=symbol)
     lowest = min(Decimal(row["leverage"] or 0) for row in rows)
     wanted = settings.risk.max_leverage
-    text = f"{lowest:f}× at the venue, at most {wanted}× used"
-    if lowest >= wanted:
+    held = any(Decimal(row["size"] or 0) for row in rows)
+    text = f"{lowest.normalize():f}× at the venue, {wanted.normalize():f}× in the settings"
+    if lowest == wanted:
         return Finding("leverage", "ok", text)
-    advice = f"Set it to at least {wanted} there, or lower risk.max_leverage: the venue refuses larger orders"
-    return Finding("leverage", "warn", text, advice)
+    if lowest > wanted:
+        return Finding("leverage", "ok", f"{text}, which the start of live trading sets while no position is held")
+    mend = f"Set it to {wanted.normalize():f} there" if held else "The start of live trading tries to set it"
+    return Finding("leverage", "warn", text, f"{mend}, or lower risk.max_leverage: the lower one caps positions")
 
 
 def _fees(settings: Settings, venue: VenueClient, symbol: str) -> Finding:

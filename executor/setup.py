@@ -90,8 +90,9 @@ class Setup:
             self._begin(units)
         except BaseException:
             for unit in units:
-                if unit.parts is not None:
-                    unit.parts.journal.close()
+                unit.discard()
+            if self.herald is not None:
+                self.herald.close()
             raise
         return units
 

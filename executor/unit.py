@@ -156,6 +156,14 @@ class Unit:
         if self.front is not None:
             self.front.end("", error)
 
+    def discard(self) -> None:
+        """Close what :meth:`make` has opened; the session never began."""
+        if self.parts is not None:
+            self.parts.session.gateway.close()
+            self.parts.journal.close()
+        if self.front is not None:
+            self.front.voices.close()
+
     async def rest(self) -> None:
         """Stop what runs beside the session."""
         tasks = [task for task in (self._watch, self._gateway) if task is not None]
