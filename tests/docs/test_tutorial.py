@@ -18,6 +18,13 @@ from tests.executor.conftest import MINUTE, sign_council
 NAME, LEVELS, STALL_MS = "council-SYNUSDT-1m", 50, 60_000
 #: What the small version does not do: each of them takes tens of seconds of one core, and tests/flows runs both flows.
 LONG = ("purplesky validate", "purplesky train")
+#: The recording of the small version: until some market has been heard, however busy the machine is.
+UNTIL_HEARD = """
+purplesky capture --symbols SYNUSDT > capture.log & capture=$!
+until grep -q "[1-9][0-9,]* level changes" capture.log; do kill -0 $capture; sleep 0.2; done
+kill -TERM $capture
+wait $capture
+"""
 
 
 def _hours(text: str) -> float:
@@ -51,7 +58,7 @@ def test_the_tutorial_in_small(tmp_path: Path) -> None:
     port = free_port()
     changes = {
         "8899": str(port),
-        "timeout 120": "timeout 15",
+        "timeout 120 purplesky capture --symbols SYNUSDT || true": UNTIL_HEARD,
         "--max-bars 20 --max-seconds 180": "--max-bars 2 --max-seconds 25",
         "8091": str(free_port()),
     }
