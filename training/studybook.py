@@ -28,6 +28,8 @@ from training.space import Value
 from training.trial import Record
 
 JOURNAL = "journal.log"
+#: Environment variable with the address of a database for studies; unset: a journal file in the study's folder.
+DATABASE = "STUDY_DATABASE_URL"
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "silent": TrialState.PRUNED}
 
 
@@ -84,6 +86,7 @@ class StudyBook:
         self.study = optuna.create_study(
             storage=_storage(folder), study_name=folder.name, direction="maximize", load_if_exists=True
         )
+        (folder / JOURNAL).touch()  # the mark of a study's folder, also where a database keeps its trials
         if "heritage" not in self.study.user_attrs:
             plain = {"seeds": list(heritage.seeds), "tried": heritage.tried, "source": heritage.source}
             self.study.set_user_attr("heritage", {**plain, "space": space_key})
@@ -205,7 +208,11 @@ def _different(params: Sequence[dict[str, Value]], count: int) -> tuple[dict[str
     return tuple(chosen)
 
 
-def _storage(folder: Path) -> optuna.storages.JournalStorage:
+def _storage(folder: Path) -> optuna.storages.BaseStorage:
+    """The study's journal file, or the database that the environment names; studies go by the name of their folder."""
+    url = os.environ.get(DATABASE)
+    if url:
+        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
     return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL)))
 
 

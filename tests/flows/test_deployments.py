@@ -31,7 +31,7 @@ def test_a_deployment_can_run(name: str) -> None:
     assert set(one.get("parameters", {})) <= set(accepted)
     needed = {key for key, value in accepted.items() if value.default is inspect.Parameter.empty}
     if one.get("schedules"):
-        assert needed <= set(one["parameters"]), "a schedule cannot ask a person"
+        assert needed <= set(one.get("parameters", {})), "a schedule cannot ask a person"
     assert "config" in accepted
     assert one["description"]
     assert "purplesky" in one["tags"]
