@@ -57,7 +57,7 @@ def _chart(bars: list[tuple[int, int]], entry: Any, fills: list[Any], tick: floa
         return float(x0 + w * (time_ms - shown[0][0]) / (shown[-1][0] - shown[0][0]))
 
     def of(price: float) -> float:
-        return y0 - h * (price - low) / (high - low)
+        return float(y0 - h * (price - low) / (high - low))
 
     c.text(24, 34, f"{'Buy' if side > 0 else 'Sell'}, then close: {result}", size=16, bold=True)
     c.text(24, 57, words, size=14.5, colour=SOFT)
