@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from training.models import Binned, BoosterParams, Lesson, fit, predict, threshold
+from training.models import Binned, BoosterParams, Lesson, fit, level, predict, ranked, threshold
 from training.outcomes import Outcomes
 from training.splits import CombinatorialPurgedSplit, WalkForwardSplit
 
@@ -97,11 +97,13 @@ class Layout:
     blocks: list[slice] = field(init=False)
     testers: Ints = field(init=False)
     _binned: dict[int, Binned] = field(init=False, default_factory=dict)
+    _witnesses: list[list[tuple[int, int]]] = field(init=False)
 
     def __post_init__(self) -> None:
         bounds = self.splitter.bounds(len(self.rows)).tolist()
         self.blocks = [slice(first, after) for first, after in pairwise(bounds)]
         self.testers = _testers(self.splitter)
+        self._witnesses = [self._others(block) for block in range(len(self.blocks))]
 
     @property
     def paths(self) -> int:
@@ -137,20 +139,20 @@ class Layout:
         They are by boosters that learnt from neither that block nor `block`. Where every split tests one block there
         are none, and those of the other blocks (on a walk forward: the earlier ones) are taken as they are.
         """
-        own = {int(split) for split in self.testers[:, block]}
-        causal = split_is_causal(self.splitter)
-        found = []
-        for other, rows in enumerate(self.blocks):
-            if other == block or (causal and other > block):
-                continue
-            for path in range(self.paths):
-                split = int(self.testers[path, other])
-                if split >= 0 and (split in own or self._alone(split)):
-                    found.append(predictions[path, rows, side])
+        found = [predictions[path, self.blocks[other], side] for other, path in self._witnesses[block]]
         return np.concatenate(found) if found else np.empty(0, np.float32)
 
-    def _alone(self, split: int) -> bool:
-        return len(self.splitter.combinations[split]) == 1
+    def _others(self, block: int) -> list[tuple[int, int]]:
+        """Blocks and paths whose predictions :meth:`unseen` takes for a block."""
+        own = set(self.testers[:, block].tolist())
+        causal = split_is_causal(self.splitter)
+        alone = [len(tested) == 1 for tested in self.splitter.combinations]
+        return [
+            (other, path)
+            for other in range(len(self.blocks))
+            for path, split in enumerate(self.testers[:, other].tolist())
+            if other != block and not (causal and other > block) and split >= 0 and (split in own or alone[split])
+        ]
 
 
 def split_is_causal(splitter: Splitter) -> bool:
@@ -187,7 +189,19 @@ class Folds:
     fit_seconds: float = 0.0
 
 
-def margins(layout: Layout, predictions: Singles, share: float, paths: int | None = None) -> Floats:
+#: Ranked predictions that thresholds are levels of, by block and side.
+Ranking = list[tuple[Singles, Singles]]
+
+
+def ranking(layout: Layout, predictions: Singles) -> Ranking:
+    """What the thresholds of any share are read from: see :meth:`Layout.unseen`."""
+    blocks = range(len(layout.blocks))
+    return [(ranked(layout.unseen(predictions, one, 0)), ranked(layout.unseen(predictions, one, 1))) for one in blocks]
+
+
+def margins(
+    layout: Layout, predictions: Singles, share: float, paths: int | None = None, known: Ranking | None = None
+) -> Floats:
     """Prediction minus threshold; at or above 0 is a vote.
 
     Parameters
@@ -200,6 +214,8 @@ def margins(layout: Layout, predictions: Singles, share: float, paths: int | Non
         Share of rows, a side, that the threshold lets through.
     paths
         How many; by default all.
+    known
+        The :func:`ranking` of the predictions, where several shares are asked for.
 
     Returns
     -------
@@ -207,11 +223,11 @@ def margins(layout: Layout, predictions: Singles, share: float, paths: int | Non
     """
     count = layout.paths if paths is None else paths
     found = np.full((count, *predictions.shape[1:]), -np.inf)
-    for block, rows in enumerate(layout.blocks):
+    for rows, sides in zip(layout.blocks, known or ranking(layout, predictions)):
         for side in (0, 1):
-            level = threshold(layout.unseen(predictions, block, side), share)
-            found[:, rows, side] = predictions[:count, rows, side] - level
-    return np.where(np.isnan(found), -np.inf, found)
+            found[:, rows, side] = predictions[:count, rows, side] - level(sides[side], share)
+    found[np.isnan(found)] = -np.inf
+    return found
 
 
 def deployed_threshold(predictions: Singles, side: int, share: float) -> float:
@@ -265,30 +281,34 @@ def out_of_fold(
     folds = Folds(np.full((layout.paths, len(rows), 2), np.nan, np.float32))
     for batch in layout.order():
         for split in batch:
+            train, test = sets[split]
+            asked = rows.values[test]
             for side, lesson in enumerate(lessons):
-                _predict_split(layout, split, sets[split], side, lesson, params, seed + split, folds)
+                said = _taught(layout, split, train, lesson, params, seed + split, asked, folds)
+                for path, block in zip(*np.nonzero(layout.testers == split)):
+                    own = layout.blocks[block]
+                    place = int(np.searchsorted(test, own.start))
+                    folds.predictions[path, own, side] = said[place : place + own.stop - own.start]
         folds.done += 1
         if go_on is not None and folds.done < layout.paths and not go_on(folds):
             break
     return folds
 
 
-def _predict_split(
+def _taught(
     layout: Layout,
     split: int,
-    rows: tuple[Ints, Ints],
-    side: int,
+    train: Ints,
     lesson: Lesson,
     params: BoosterParams,
     seed: int,
+    asked: Floats,
     folds: Folds,
-) -> None:
-    train, test = rows
+) -> Singles:
+    """What a booster that learnt from the training rows of a split says of the rows that it is asked about."""
     learnt = lesson.labels(train)
     started = time.perf_counter()
     booster = None if learnt is None else fit(layout.binned(split, train), learnt, params, seed)
-    said = predict(booster, layout.rows.values[test]).astype(np.float32)
+    said = predict(booster, asked).astype(np.float32)
     folds.fit_seconds += time.perf_counter() - started
-    for path, block in zip(*np.nonzero(layout.testers == split)):
-        own = layout.blocks[block]
-        folds.predictions[path, own, side] = said[(test >= own.start) & (test < own.stop)]
+    return said

@@ -97,12 +97,10 @@ def uniqueness(start_ms: NDArray[np.int64], end_ms: NDArray[np.int64]) -> NDArra
     count = len(start_ms)
     if not count:
         return np.empty(0)
-    times = np.unique(start_ms)
-    first = np.searchsorted(times, start_ms)
+    fresh = np.append(True, np.diff(start_ms) > 0)
+    times, first = start_ms[fresh], np.cumsum(fresh) - 1
     after = np.searchsorted(times, end_ms, side="right")
-    alive = np.zeros(len(times) + 1)
-    np.add.at(alive, first, 1.0)
-    np.add.at(alive, after, -1.0)
+    alive = np.bincount(first, minlength=len(times) + 1) - np.bincount(after, minlength=len(times) + 1)
     share = np.concatenate(([0.0], np.cumsum(1.0 / np.cumsum(alive)[:-1])))
     weights: NDArray[np.float64] = (share[after] - share[first]) / (after - first)
     weights /= weights.mean()

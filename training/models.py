@@ -165,7 +165,16 @@ def threshold(predictions: NDArray[np.floating[Any]], share: float) -> float:
     share
         In (0, 1).
     """
-    known = np.sort(predictions[np.isfinite(predictions)])
+    return level(ranked(predictions), share)
+
+
+def ranked(predictions: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """The finite ones, ascending: what several shares can ask for their :func:`level`."""
+    return np.sort(predictions[np.isfinite(predictions)])
+
+
+def level(known: NDArray[np.floating[Any]], share: float) -> float:
+    """:func:`threshold` of predictions that are :func:`ranked` already."""
     if not len(known):
         return NEVER
     # The first place from which on at most `share` are left, moved up past the ties that straddle it.

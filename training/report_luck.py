@@ -70,7 +70,9 @@ def deflated_chart(findings: Findings) -> str:
         title="Deflated Sharpe ratio, by how much is tried",
         x_labels=[(float(power), f"{10**power:,}") for power in range(int(at[-1]) + 1)],
         note=f"The same result would be worth less, the more configurations had been tried to find it. With "
-        f"{figures['tried']:.0f} it is {share(figures['dsr'])}.",
+        f"{figures['tried']:.0f} it is {share(figures['dsr'])}; counting only the "
+        f"{figures['tried_independent']:.0f} or so that are independent of each other, it would be "
+        f"{share(figures['dsr_independent'])}.",
         percent=True,
     )
 

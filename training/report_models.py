@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from training.charts import chart, layer, ranking
 from training.findings import Findings
 from training.folds import realized_shares
-from training.leaks import suspects
+from training.leaks import AROUND, suspects
 from training.report_words import number, section, share, table
 
 #: Rows, at most, on which SHAP values are computed; features, at most, that are shown.
@@ -109,22 +109,26 @@ def shap(findings: Findings) -> NDArray[np.float64]:
 
 def foresight(findings: Findings) -> str:
     """Features that foretell the most, and whether that is too much."""
-    limit = findings.settings.gate.max_foresight
-    named = {one.name for one in suspects(findings.foresight, limit)}
+    rules = findings.settings.gate
+    named = suspects(findings.foresight, rules.max_foresight, rules.max_hindsight)
+    names = {one.name for one in named}
     rows = [
         (
             one.name,
             number(one.ic, 2),
             number(one.low, 2),
             one.what,
-            "a leak" if one.name in named else "look at it" if one.low > 0.3 else "fine",
+            share(one.hindsight),
+            "a leak" if one.name in names else "look at it" if max(one.low, one.hindsight) > 0.3 else "fine",
         )
-        for one in list(findings.foresight)[:6]
+        for one in [*findings.foresight[:6], *(one for one in named if one not in findings.foresight[:6])]
     ]
     return (
         "<p>What single features foretell, strongest first. Honest features of a traded market reach a few hundredths "
-        f"up to a few tenths; beyond {limit:g} (with two standard errors taken off) the gate fails.</p>"
-        + table(("feature", "rank correlation", "at least", "with", "verdict"), rows)
+        f"up to a few tenths; beyond {rules.max_foresight:g} (with two standard errors taken off) the gate fails. It "
+        f"also fails where the next {AROUND} bars explain more than {share(rules.max_hindsight)} of what is new in a "
+        "feature: that is made of the future.</p>"
+        + table(("feature", "rank correlation", "at least", "with", "explained by the next bars", "verdict"), rows)
     )
 
 

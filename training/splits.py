@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,16 +86,17 @@ class CombinatorialPurgedSplit:
         """
         _check(start_ms, end_ms, self.groups)
         bounds = self.bounds(len(start_ms))
+        # Each block purges its own span: neighbours that train between two test blocks stay.
+        bans = []
+        for begin, after in pairwise(bounds.tolist()):
+            first, last = start_ms[begin], end_ms[begin:after].max()
+            banned = (end_ms >= first) & (start_ms <= last + self.embargo_ms)
+            banned[begin:after] = True
+            bans.append(banned)
         for choice in self.combinations:
-            test = np.zeros(len(start_ms), np.bool_)
-            banned = np.zeros(len(start_ms), np.bool_)
-            # Each block purges its own span: neighbours that train between two test blocks stay.
-            for group in choice:
-                rows = slice(bounds[group], bounds[group + 1])
-                test[rows] = True
-                first, last = start_ms[bounds[group]], end_ms[rows].max()
-                banned |= (end_ms >= first) & (start_ms <= last + self.embargo_ms)
-            yield np.flatnonzero(~banned & ~test), np.flatnonzero(test)
+            free = ~np.logical_or.reduce([bans[group] for group in choice])
+            blocks = [np.arange(bounds[group], bounds[group + 1]) for group in choice]
+            yield np.flatnonzero(free), np.concatenate(blocks)
 
     def over(self, start_ms: NDArray[np.int64], end_ms: NDArray[np.int64]) -> TimedSplit:
         """The same splits for scikit-learn, which knows rows but not when their outcomes end."""

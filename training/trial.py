@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from council.plan import StrategyParams
 from training.backtest import Track, follow
-from training.folds import Floats, Folds, Layout, Singles, margins, out_of_fold
+from training.folds import Floats, Folds, Layout, Ranking, Singles, margins, out_of_fold, ranking
 from training.models import BoosterParams
 from training.outcomes import Outcomes
 from training.voting import member_sides
@@ -134,7 +134,8 @@ def attempt(layout: Layout, table: Outcomes, wanted: Assignment) -> Record:
     judged: list[Judged] = []
 
     def look(folds: Folds) -> float:
-        judged[:] = [judge_share(layout, folds, table, share, wanted.min_trades) for share in SHARES]
+        known = ranking(layout, folds.predictions)
+        judged[:] = [judge_share(layout, folds, table, share, wanted.min_trades, known) for share in SHARES]
         scores = [one.score for one in judged if math.isfinite(one.score)]
         steps[folds.done] = max(scores, default=math.nan)
         return steps[folds.done]
@@ -162,9 +163,9 @@ def attempt(layout: Layout, table: Outcomes, wanted: Assignment) -> Record:
     )
 
 
-def judge_share(layout: Layout, folds: Folds, table: Outcomes, share: float, min_trades: int) -> Judged:
+def judge_share(layout: Layout, folds: Folds, table: Outcomes, share: float, min_trades: int, known: Ranking) -> Judged:
     """Backtest one share on the paths that are finished."""
-    sides = member_sides(margins(layout, folds.predictions, share, folds.done))
+    sides = member_sides(margins(layout, folds.predictions, share, folds.done, known))
     tracks = [backtest(side, layout.rows.decide_ms, table) for side in sides]
     sharpes = np.array([track.sharpe for track in tracks])
     trades = np.array([track.trades for track in tracks])

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from settings import Gate
+from tests.training.test_gate import Evidence
 from training.folds import Rows
-from training.leaks import foresight, suspects
+from training.leaks import foresight, hindsight, suspects
 from training.outcomes import Outcomes
 
 BARS = 2_000
@@ -58,7 +59,44 @@ def test_a_centred_filter_on_a_random_walk_is_pointed_out(seed: int) -> None:
     # np.gradient itself looks one bar ahead, which is a leak too; an honest slope does not.
     assert found["centred"].low > 0.3
     slope = np.concatenate([[0.0], np.diff(trailing)])
-    assert foresight(_rows(slope=slope), close, table)[0].low < 0.1
+    honest = foresight(_rows(slope=slope), close, table)
+    assert honest[0].low < 0.1
+    assert not suspects(honest, LIMIT, Gate().max_hindsight)
+    assert {one.name for one in suspects(list(found.values()), LIMIT, Gate().max_hindsight)} == {"centred", "trailing"}
+
+
+@pytest.mark.parametrize("width", [3, 5, 11, 21])
+def test_the_gate_refuses_filters_that_look_ahead_of_any_width(width: int) -> None:
+    close, table = _walk(width)
+    price = np.log(close.astype(float))
+    smooth = np.convolve(price, np.ones(width) / width, "same")
+    moves = np.abs(np.diff(price, prepend=price[0]))
+    scale = np.convolve(moves, np.ones(14) / 14)[:BARS] + 1e-9
+    late = np.concatenate([np.zeros(width - 1), np.convolve(price, np.ones(width) / width, "valid")])
+    rows = _rows(smooth=smooth - price, scaled=(smooth - price) / scale, late=(price - late) / scale, range=scale)
+    found = foresight(rows, close, table)
+    assert {one.name for one in suspects(found, LIMIT, Gate().max_hindsight)} == {"smooth", "scaled"}
+    verdict = Evidence(foresight=tuple(found)).verdict()
+    assert not verdict.passed
+    assert "the next bars explain" in next(one.text for one in verdict.reasons if one.name == "leaks")
+
+
+def test_a_bounce_between_bid_and_ask_is_no_leak() -> None:
+    """It comes back: what is known of it now, the next returns tell as well. On a price that never moves, half."""
+    generator = np.random.default_rng(2)
+    bounce = generator.choice([-1, 1], BARS)
+    close = 100_000 + 5 * bounce
+    share = hindsight(bounce[:, None].astype(float), close.astype(np.int64), np.arange(BARS, dtype=np.int64))
+    assert 0.2 < share[0] < Gate().max_hindsight - 0.1
+
+
+def test_no_return_is_bridged_over_a_missing_bar() -> None:
+    close, _ = _walk(9)
+    ahead = np.concatenate([np.diff(np.log(close)), [0.0]])[:, None]
+    at = np.arange(BARS, dtype=np.int64)
+    assert hindsight(ahead, close, at)[0] > 0.99
+    holes = np.arange(BARS) % 15 != 0  # never ten bars before and after
+    assert np.isnan(hindsight(ahead[holes], close[holes], at[holes])).all()
 
 
 def test_too_few_pairs_and_constants_accuse_nobody() -> None:
