@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--symbol", "some", multiple=True, help="Contract; may be given several times. [default: the config's]")
-@click.option("--symbols", "more", help="Several contracts, separated by commas.")
+@click.option("--symbols", "more", default="", help="Several contracts, separated by commas or colons.")
 @timeframe_option
 @click.option("--live", is_flag=True, help="Trade with real money. [default: dry-run]")
 @click.option(
@@ -38,9 +39,7 @@ if TYPE_CHECKING:
 @click.option("--max-seconds", type=click.FloatRange(min=1), help="Stop after this long in any case.")
 @click.option("--summary", type=click.Path(path_type=Path), help="Write the session's summary there, as JSON.")
 @click.pass_context
-def execute(
-    context: click.Context, /, some: tuple[str, ...], more: str | None, timeframe: str | None, **options: Any
-) -> None:
+def execute(context: click.Context, /, some: tuple[str, ...], more: str, timeframe: str | None, **options: Any) -> None:
     """Trade the Production councils of some contracts: dry-run by default, through the fill model on the live feed.
 
     Several contracts are traded by one process as what they are, parts of one account: one equity, one limit on all
@@ -49,7 +48,7 @@ def execute(
     from executor import run_executors
 
     settings = settings_of(context, executor={"timeframe": timeframe})
-    named = [*some, *(part.strip() for part in (more or "").split(",") if part.strip())]
+    named = [*some, *re.findall(r"[^,:\s]+", more)]
     run_executors(settings, named or settings.market.symbols, echo=click.echo, **options)
 
 

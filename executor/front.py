@@ -78,9 +78,10 @@ class Front:
         fresh = age_s is not None and age_s <= self._settings.market.idle_seconds
         return {"age_s": age_s, "fresh": fresh, "disconnects": self._losses}
 
-    def write(self, *, running: bool) -> None:
-        """Write the status file."""
-        write_status(self._folder, self.values(running=running), self._parts.session.tell)
+    def write(self, *, running: bool, failure: str = "") -> None:
+        """Write the status file; `failure` says why the session ended before its time."""
+        values = self.values(running=running) | ({"failure": failure} if failure else {})
+        write_status(self._folder, values, self._parts.session.tell)
 
     def begin(self) -> None:
         """Say that the session has begun."""

@@ -45,7 +45,7 @@ from executor.pace import Pace
 from executor.private import Down, PrivateStream, Rows, StreamPort, Up
 from executor.purse import Purse
 from executor.requests import close_request, entry_request, stop_request, target_request
-from executor.survey import OrderAnswer, Origin, Survey, Surveyor
+from executor.survey import OrderAnswer, Survey, Surveyor
 from executor.venue import DUPLICATE, NOT_OPEN, VenueClient
 from executor.wire import Execution, OrderRow, Reader, fills
 from executor.witness import Witness
@@ -383,25 +383,11 @@ class LiveGateway(Gateway):
             self._tell(OrderCancelled(now, link, answer.filled, answer.reason))
         self._tell(OrderState(now, link, answer.status, answer.filled))
 
-    def _traced(self, found: Origin | None) -> None:
-        if found is None:
-            self._tell(PositionOrigin(self._now(), None))
-            return
-        if found.link_id:
-            self.memory.index = found.index
-        self._tell(
-            PositionOrigin(
-                now_ms=self._now(),
-                position=found.steps,
-                link_id=found.link_id,
-                entry_value=found.entry_value,
-                fees=found.fees,
-                first_fill_ms=found.first_fill_ms,
-                stop=found.stop,
-                target=found.target,
-                executions=found.executions,
-            )
-        )
+    def _traced(self, found: tuple[int, PositionOrigin]) -> None:
+        index, origin = found
+        if origin.link_id:
+            self.memory.index = index
+        self._tell(msgspec.structs.replace(origin, now_ms=self._now()))
 
     def _set_stop(self, request: dict[str, Any]) -> tuple[int, str]:
         try:

@@ -150,11 +150,14 @@ def status_text(settings: Settings, symbol: str) -> str:
         f"council    {version}",
         f"position   {status['position']}  entry {status['entry'] or 'none'}",
         f"equity     {status['equity'] or 'unknown'}  high-water mark {status['high_water'] or 'unknown'}",
+        f"protection {_protection_text(status['protection'])}",
         f"entries    {entries}",
+        f"health     {status['health']['text']}",
         f"so far     {counts['decisions']} decisions, {counts['orders']} orders, {counts['fills']} fills, "
         f"{counts['closed']} closed, net {counts['net_pnl']} USDT",
         f"last bar   {_decision_text(decided) if decided else 'none yet'}",
     ]
+    lines += [f"{name:<10} {status[name]}" for name in ("failure", "venue", "rules") if status.get(name)]
     if alert:
         lines.append(f"last alert {alert['level']}: {alert['text']}")
     if status["recovered"]:
@@ -182,6 +185,13 @@ def send_command(settings: Settings, symbol: str, name: str) -> str:
     running = status["running"] and _alive(status["pid"])
     when = "it is taken within a second" if running else "the executor is not running: it is taken at the next start"
     return f"{name} left for {symbol} ({status['mode']}); {when}"
+
+
+def _protection_text(protection: dict[str, Any] | None) -> str:
+    if protection is None:
+        return "none needed"
+    cover = "whole" if protection["whole"] else f"{protection['covered']} covered for {protection['naked_ms']} ms"
+    return f"stop {protection['stop']}, target {protection['target']}, {cover}"
 
 
 def _decision_text(decided: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from executor.events import OrderStatus
+from executor.events import OrderStatus, PositionOrigin
 from executor.venue import VenueClient
 from executor.wire import Execution, OrderRow, PositionRow, Reader, equity_of
 from market.errors import VenueUnavailable
@@ -64,33 +64,6 @@ class Money:
     transfers: Mapping[str, tuple[int, Decimal]]
     balance: Decimal
     logged: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where the one position of a contract comes from; `link_id` is empty where it is not, or not only, from us.
-
-    Attributes
-    ----------
-    index
-        Position index.
-    steps
-        Signed.
-    entry_value, fees
-        Ticks times steps, and USDT, of what is held.
-    stop, target
-        Ticks of the resident ones; 0 for none.
-    """
-
-    index: int
-    steps: int
-    link_id: str = ""
-    entry_value: int = 0
-    fees: Decimal = Decimal(0)
-    first_fill_ms: int = -1
-    stop: int = 0
-    target: int = 0
-    executions: tuple[str, ...] = ()
 
 
 class Surveyor:
@@ -152,8 +125,8 @@ class Surveyor:
             return None
         return None
 
-    def origin(self, now_ms: int) -> Origin | None:
-        """Which executions made the position, back to when the contract was flat; ``None`` if it cannot be read.
+    def origin(self, now_ms: int) -> tuple[int, PositionOrigin]:
+        """Position index, and which executions made the position, back to when the contract was flat.
 
         Of a hedged pair, the position that our entries made is meant; one that stays unexplained within
         :data:`_LOOK_BACK` windows is not ours.
@@ -165,16 +138,13 @@ class Surveyor:
                 end = now_ms + _WINDOW_MS // 7 - back * _WINDOW_MS
                 found = self._executed(startTime=max(end - _WINDOW_MS, 0), endTime=end)
                 history = [one for one in found if one.kind == "trade"] + history
-                origins = [_traced(row, history, self._reader) for row in held]
+                origins = [_traced(row, history, self._reader, now_ms) for row in held]
                 if all(origins) or end <= _WINDOW_MS:
                     break
         except (VenueUnavailable, ValueError):
-            return None
-        known = [origin for origin in origins if origin is not None]
-        ours = [origin for origin in known if origin.link_id]
-        if ours:
-            return ours[0]
-        return known[0] if known else Origin(0, sum(row.steps for row in held))
+            return 0, PositionOrigin(now_ms, None)
+        ours = [(row.index, origin) for row, origin in zip(held, origins) if origin is not None and origin.link_id]
+        return ours[0] if ours else (0, PositionOrigin(now_ms, sum(row.steps for row in held)))
 
     # --- parts -------------------------------------------------------------------------------------------------------
 
@@ -240,7 +210,7 @@ def _entry(row: Mapping[str, Any]) -> tuple[int, Decimal, Decimal]:
     return time_ms, change, balance
 
 
-def _traced(row: PositionRow, history: Sequence[Execution], reader: Reader) -> Origin | None:
+def _traced(row: PositionRow, history: Sequence[Execution], reader: Reader, now_ms: int) -> PositionOrigin | None:
     """Walk back through executions, oldest first, to where the position began; ``None`` if it is not among them."""
     side = 1 if row.steps > 0 else -1
     left, made = row.steps, list[Execution]()
@@ -256,11 +226,11 @@ def _traced(row: PositionRow, history: Sequence[Execution], reader: Reader) -> O
     entries = [one for one in made if one.side == side]
     ours = left == 0 and all(reader.ours(one.link_id) and one.role == "entry" for one in entries)
     if not ours:
-        return Origin(row.index, row.steps)
+        return PositionOrigin(now_ms, row.steps)
     total = sum(one.size for one in entries)
-    return Origin(
-        index=row.index,
-        steps=row.steps,
+    return PositionOrigin(
+        now_ms=now_ms,
+        position=row.steps,
         link_id=entries[0].link_id,
         entry_value=sum(one.price * one.size for one in entries) * abs(row.steps) // total,
         fees=sum((one.fee for one in entries), Decimal(0)) * abs(row.steps) / total,

@@ -154,6 +154,7 @@ class Unit:
             self.parts.session.gateway.close()
             self.parts.journal.close()
         if self.front is not None:
+            self.front.write(running=False, failure=self.failure)
             self.front.end("", error)
 
     def discard(self) -> None:

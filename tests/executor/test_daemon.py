@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -245,22 +246,22 @@ async def test_the_process_ends_in_order_on_sigterm_and_goes_on(
     assert "the same to the byte" in replay_session(settings, "SYNUSDT", "dry-run/1")
 
 
-def fill_lake(root: Path, minutes: int) -> None:
+def fill_lake(root: Path, minutes: int, symbol: str = "SYNUSDT") -> None:
     """A lake with a synthetic market in it."""
-    with Lake(root).writer("SYNUSDT", SYNTHETIC) as writer:
+    with Lake(root).writer(symbol, replace(SYNTHETIC, symbol=symbol)) as writer:
         for batch in synthetic_events(4, 1.0, START_MS, minutes * MINUTE, levels=LEVELS):
             edges = [0, *((batch.ordinal[1:] != batch.ordinal[:-1]).nonzero()[0] + 1).tolist(), len(batch)]
             for first, last in pairwise(edges):
                 rows, out = batch[first:last], Assembled()
                 while len(rows) and rows.kind[0] == GAP:
-                    out.records.append(GapMark("SYNUSDT", int(rows.ordinal[0]), int(rows.time_ms[0]), -1, "start"))
+                    out.records.append(GapMark(symbol, int(rows.ordinal[0]), int(rows.time_ms[0]), -1, "start"))
                     rows = rows[1:]
                 if len(rows) and rows.kind[0] == TRADE:
                     ids = [f"{rows.ordinal[0]}-{index}" for index in range(len(rows))]
-                    out.records.append(TradeRows("SYNUSDT", rows, int(rows.time_ms[0]), rows.ordinal.copy(), ids))
+                    out.records.append(TradeRows(symbol, rows, int(rows.time_ms[0]), rows.ordinal.copy(), ids))
                 elif len(rows):
                     number = int(rows.ordinal[0])
-                    out.records.append(BookRows("SYNUSDT", rows, int(rows.time_ms[0]), number + 1, number))
+                    out.records.append(BookRows(symbol, rows, int(rows.time_ms[0]), number + 1, number))
                 writer.append(out)
         writer.seal()
 

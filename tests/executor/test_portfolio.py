@@ -193,7 +193,7 @@ def test_room_comes_back_when_an_entry_ends(desks: Desks) -> None:
     desks.one.drive(OrderCancelled(START_MS + MINUTE + 60, trade.link_id, 0, "by the test"))
     assert desks.one.used()[0] > 0
     desks.one.bar(START_MS + 2 * MINUTE, signal=float("nan"))
-    assert desks.one.used() == (0, 0)
+    assert desks.one.used() == (Decimal(0), Decimal(0))
     desks.two.bar(START_MS + 2 * MINUTE)
     assert desks.two.heard(OthersHold) == []
     assert desks.two.used()[0] > Decimal(20_000)
