@@ -239,7 +239,7 @@ def gate() -> str:
     for name in names:
         text, keys = wording.GATE[name]
         limit = ", ".join(f"`gate.{key}` = {limits[key].default}" for key in keys) or "fixed"
-        rows.append((f"`{name}`", text, limit))
+        rows.append((f"`{name}`", limit, text))
     unused = set(limits) - {key for name in names for key in wording.GATE[name][1]}
     if unused:
         raise SystemExit(
@@ -249,7 +249,7 @@ def gate() -> str:
         [
             "# Conditions of the gate\n",
             intro("gate"),
-            table(("condition", "what must hold", "limit"), rows),
+            table(("condition", "limit", "what must hold"), rows),
         ]
     )
 

@@ -153,8 +153,9 @@ GATE: dict[str, tuple[str, tuple[str, ...]]] = {
     "paths": ("At least this share of the backtest paths ended with a gain after costs.", ("min_path_share",)),
     "random": ("The mean path earns more than nothing, and more than the best twentieth of random entries.", ()),
     "leaks": (
-        "No feature foretells what comes after its bar better than an honest one could.",
-        ("max_foresight",),
+        "No feature foretells what comes after its bar better than an honest one could, and of what is new in one the "
+        "next bars explain no more than this: a filter that looks ahead is made of them.",
+        ("max_foresight", "max_hindsight"),
     ),
     "holdout_reads": ("The hold-out was read once, by the finished council.", ()),
     "holdout_trades": ("The council closed at least this many trades on the hold-out.", ("min_holdout_trades",)),
