@@ -171,7 +171,7 @@ class Gate(Section):
         0.65, gt=0, le=1, description="rank correlation with the future beyond which a feature is held to be a leak"
     )
     max_hindsight: float = Field(
-        0.7, gt=0, le=1, description="share of what is new in a feature that the next bars may explain"
+        0.6, gt=0, le=1, description="share of what is new in a feature that the next bars may explain"
     )
     min_path_share: float = Field(0.8, ge=0, le=1, description="share of CPCV paths with a positive net return")
 

@@ -10,8 +10,9 @@ A centred filter hides from that: half of it is the past, so its correlation nev
 3 to 21 bars wide, 0.2 to 0.7 with the next bar), where a planted signal of strength 3 honestly reaches 0.60 to 0.67.
 Hence a second question, its *hindsight*: of what the returns of the last bars do not explain of a feature, which share
 do the returns of the next bars explain (adjusted R²)? A filter's other half is nothing but those returns. On 40
-synthetic markets of 7 hours, from no signal to one of strength 3, no engine feature came near the limit, while moving
-averages, slopes and triangular filters that look ahead reached 0.89 to 1.00, and 0.84 and more divided by a range.
+synthetic markets of 7 hours, from no signal to one of strength 3, no engine feature had more than 0.44 of it, while
+moving averages, slopes and triangular filters that look ahead had 0.89 to 1.00, and 0.67 to 0.91 divided by a range.
+The bounce between bid and ask of a price that never moves has 0.48.
 
 What neither can tell: a filter reduced to its sign (0.4 to 0.6), one that looks ahead much further than the bars that
 are compared, and a future that does not pay. Whether a value changes when the future is cut off is another test, which

@@ -87,7 +87,7 @@ def test_a_bounce_between_bid_and_ask_is_no_leak() -> None:
     bounce = generator.choice([-1, 1], BARS)
     close = 100_000 + 5 * bounce
     share = hindsight(bounce[:, None].astype(float), close.astype(np.int64), np.arange(BARS, dtype=np.int64))
-    assert 0.2 < share[0] < Gate().max_hindsight - 0.1
+    assert 0.2 < share[0] < Gate().max_hindsight - 0.05
 
 
 def test_no_return_is_bridged_over_a_missing_bar() -> None:
