@@ -58,8 +58,9 @@ def test_the_tutorial_in_small(tmp_path: Path) -> None:
     port = free_port()
     changes = {
         "8899": str(port),
+        "--speed 600": "--speed 30",
         "timeout 120 purplesky capture --symbols SYNUSDT || true": UNTIL_HEARD,
-        "--max-bars 20 --max-seconds 180": "--max-bars 2 --max-seconds 25",
+        "--max-bars 20 --max-seconds 180": "--max-bars 2 --max-seconds 20",
         "8091": str(free_port()),
     }
     env["PURPLESKY_EXECUTOR__PAGE_PORT"] = "0"

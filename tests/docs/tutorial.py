@@ -15,7 +15,7 @@ from tests.docs.pages import DOCS, Block, shell_blocks
 
 PAGE = DOCS / "tutorial.md"
 #: Title of the block that installs: a test finds itself in what it made.
-ONCE = "once"
+ONCE = "once, in the checkout"
 #: Title of blocks for the other terminal: what runs there goes on.
 SECOND = "second terminal"
 
