@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from features.drift import Drift, drift
 from features.quality import feature_quality
 from flows._quality_checks import DAY_MS, bar_columns, drift_columns, feature_columns
 from market import Lake
-from market.days import lake_days, old_rules
+from market.days import LakeDay, lake_days, old_rules
+from market.events import EventBatch
+from market.quality_day import QualityPass
 
 #: Days before the judged one that it is compared with: the training window, as far as it is needed to know a day.
 WINDOW_DAYS = 30
@@ -38,16 +40,48 @@ class FeatureInput:
     levels: int
 
 
-class Matrix:
-    """The features of a symbol, built once for all days that are judged."""
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A day whose events are judged while features are built from them: they are read once."""
 
-    def __init__(self, lake: Lake, symbol: str, source: FeatureInput, stall_ms: int) -> None:
+    day: LakeDay
+    quality: QualityPass
+
+    @property
+    def date(self) -> str:
+        return self.day.date
+
+    @property
+    def fingerprint(self) -> str:
+        return self.day.fingerprint
+
+    def events(self) -> Iterator[EventBatch]:
+        return self.quality.watched(self.day)
+
+
+class Matrix:
+    """The features of a symbol, built once for all days that are judged.
+
+    Parameters
+    ----------
+    lake, symbol, source
+        What is built.
+    stall_ms
+        Silence of the book that makes a suspect window.
+    watch
+        By day, who wants to see the events that are read.
+    """
+
+    def __init__(
+        self, lake: Lake, symbol: str, source: FeatureInput, stall_ms: int, watch: Mapping[str, QualityPass]
+    ) -> None:
         self.names = feature_names(source.levels)
         self._source = source
         self._symbol, self._spec = symbol, spec_hash(source.timeframe_ms, source.levels, stall_ms)
         self._old = old_rules(lake, symbol)
         store = FeatureStore(source.store)
-        self.bars = store.by_day(lake_days(lake, symbol), symbol, source.timeframe_ms, source.levels, stall_ms)
+        days = [_Watched(day, watch[day.date]) if day.date in watch else day for day in lake_days(lake, symbol)]
+        self.bars = store.by_day(days, symbol, source.timeframe_ms, source.levels, stall_ms)
 
     def missing(self, date: str) -> str:
         """Why features are not built from a day; empty where they are."""

@@ -27,7 +27,7 @@ from flows._verdict import Verdict, mask_windows, write_verdict
 from market import Lake
 from market.errors import ConfigError, EmptyLakeError
 from market.quality import QualityTable
-from market.quality_day import LakeQuality, lake_quality
+from market.quality_day import LakeQuality, QualityPass
 
 __all__ = ["DayReport", "FeatureInput", "Finding", "ValidationReport", "Verdict", "mask_windows", "validate"]
 
@@ -107,7 +107,7 @@ def validate(
     known = lake.days(symbol)
     days = known if date is None else [_day(date, symbol, known)]
     folder = reports / symbol
-    work = _Work(lake, symbol, known, folder, stall_ms, docs, features)
+    work = _Work(lake, symbol, known, days, folder, stall_ms, docs, features)
     # Days are compared with each other: all figures come first, the judgement after them.
     for day in days:
         if progress is not None:
@@ -131,6 +131,7 @@ class _Work:
         lake: Lake,
         symbol: str,
         known: Sequence[str],
+        days: Sequence[str],
         folder: Path,
         stall_ms: int,
         docs: bool,
@@ -138,7 +139,8 @@ class _Work:
     ) -> None:
         self._lake, self._symbol, self._known, self._folder = lake, symbol, known, folder
         self._stall_ms, self._docs = stall_ms, docs
-        self._matrix = None if features is None else Matrix(lake, symbol, features, stall_ms)
+        self._passes = {day: QualityPass(lake, symbol, *day_span(day), stall_ms=stall_ms) for day in days}
+        self._matrix = None if features is None else Matrix(lake, symbol, features, stall_ms, self._passes)
         self._instrument = lake.instrument(symbol)
         self._measured: dict[str, LakeQuality] = {}
         earlier = [report for report in stored(folder) if report.status != "blocked"]
@@ -146,7 +148,7 @@ class _Work:
 
     def measure(self, day: str) -> None:
         """Compute the quality table and the figures of a day."""
-        found = lake_quality(self._lake, self._symbol, *day_span(day), stall_ms=self._stall_ms)
+        found = self._passes.pop(day).result()
         self._measured[day] = found
         self._figures[day] = day_figures(found.table, self._instrument)
 
@@ -207,13 +209,23 @@ def _notes(found: LakeQuality) -> list[str]:
         notes.append(f"tick size / step: {steps}; only what was recorded under the last is judged here")
     if own_clock(found.table):
         notes.append("exchange time is not the time of day here, so how late messages were is not known")
-    if int(found.table.locked.sum()):
-        share = found.table.locked.sum() / max(1, found.table.books.sum())
-        notes.append(
-            f"in {share:.2%} of the book's states bid and ask were equal (locked): late or merged messages, or a "
-            "venue whose maker rebates make it worthwhile"
-        )
+    locked, books = int(found.table.locked.sum()), int(found.table.books.sum())
+    if books:
+        notes.append(_locked(locked, books))
     return notes
+
+
+def _locked(locked: int, books: int) -> str:
+    """What a locked book means, where there is one and where there is none."""
+    if not locked:
+        return (
+            f"of {books:,} states of the book none was locked (bid = ask); a source whose locked books were mended "
+            "before they were archived shows none either"
+        )
+    return (
+        f"{locked:,} of {books:,} states of the book ({locked / books:.2%}) were locked (bid = ask): late or merged "
+        "messages, or a venue whose maker rebates make it worthwhile"
+    )
 
 
 def _keep(path: Path, table: QualityTable) -> None:

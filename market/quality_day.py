@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -18,13 +17,13 @@ from numpy.typing import NDArray
 from market._part_files import part_path
 from market._parts import BOOK_STREAM, TICKER_STREAM, TRADE_STREAM, open_parquet, read_parquet
 from market._replay import with_missing_parts
-from market.events import ASK, BID, BOOK, FIRST, LAST, SNAPSHOT, EventBatch
-from market.history import nearest_checkpoint
+from market.days import LakeDay
+from market.events import FIRST, SNAPSHOT, EventBatch
 from market.instruments import Instrument
-from market.ladder import Checkpoint
 from market.lake import Lake
 from market.manifest import Manifest, Oddity
 from market.quality import MINUTE_MS, QualityBuilder, QualityTable, Window, counted
+from market.quality_events import Stretch
 
 #: A last price may be told this long before or after its trade is (ms).
 _TOLD_WITHIN_MS = 2_000
@@ -69,77 +68,77 @@ def lake_quality(
     DataError
         Exchange time is impossible.
     """
-    manifests = lake.manifests(symbol, start_ms, end_ms)
-    units = _units(manifests)
-    if len(units) > 1:
-        start_ms = units[-1][0]
-        manifests = [m for m in manifests if (m.tick_size, m.qty_step) == units[-1][1:] and m.times_ms[1] >= start_ms]
-    last = manifests[-1] if manifests else None
-    instrument = lake.instrument(symbol)
-    if last is not None and str(instrument.tick_size) != last.tick_size:
-        instrument = _rules_of(instrument, last)
-    builder = QualityBuilder(instrument, stall_ms=stall_ms, notice_ms=notice_ms)
-    for batch in _events(lake, symbol, start_ms, end_ms, units[-1][1:] if units else ("", "")):
-        builder.push(batch)
-    table = builder.table(_duplicates(lake, manifests, start_ms, end_ms))
-    if len(table):
-        table = _with_sequence(table, lake, manifests)
-        table = _with_tickers(table, lake, manifests, instrument)
-        table = _with_oddities(table, manifests)
-    table = _with_causes(table.between(start_ms, end_ms), lake, symbol, stall_ms)
-    return LakeQuality(table, _joined(manifests), units)
+    return QualityPass(lake, symbol, start_ms, end_ms, stall_ms=stall_ms, notice_ms=notice_ms).result()
 
 
-def _events(lake: Lake, symbol: str, start_ms: int, end_ms: int, rules: tuple[str, str]) -> Iterator[EventBatch]:
-    """The events, after what brings the book to `start_ms`: the nearest snapshot or checkpoint under the same rules.
+class QualityPass:
+    """The quality of ``[start_ms, end_ms)``, of events that somebody else reads.
 
-    A session may run for weeks on one snapshot; parts begin with a checkpoint of the book.
+    Decoding a day is a good part of the work, and features are built from the same rows: who builds them takes the
+    events through :meth:`watched`, and :meth:`result` need not read them again. Where nobody did, it reads itself.
+
+    Parameters
+    ----------
+    lake, symbol, start_ms, end_ms, stall_ms, notice_ms
+        As of :func:`lake_quality`.
     """
-    earlier = [
-        m
-        for m in lake.manifests(symbol)
-        if m.times_ms[0] < start_ms and (m.tick_size, m.qty_step) == rules and m.book_ms is not None
-    ]
-    snapshot_ms = max((s.time_ms for m in earlier for s in m.snapshots if s.time_ms <= start_ms), default=-1)
-    saved = nearest_checkpoint(lake, earlier, start_ms - 1)
-    if saved is None or saved.time_ms <= snapshot_ms:
-        yield from lake.events(symbol, snapshot_ms if snapshot_ms >= 0 else start_ms, end_ms)
-        return
-    yield _as_snapshot(saved)
-    for batch in lake.events(symbol, saved.time_ms, end_ms):
-        cut = int(np.searchsorted(batch.ordinal, saved.ordinal))
-        yield batch[cut:]
 
+    def __init__(
+        self, lake: Lake, symbol: str, start_ms: int, end_ms: int, *, stall_ms: int = 60_000, notice_ms: int = 5_000
+    ) -> None:
+        self._what = (lake, symbol, start_ms, end_ms)
+        self._limits = (stall_ms, notice_ms)
+        self._found: LakeQuality | None = None
 
-def _as_snapshot(saved: Checkpoint) -> EventBatch:
-    levels = np.concatenate([saved.ladder.bids, saved.ladder.asks])
-    count = len(levels)
-    flags = np.full(count, SNAPSHOT, np.uint8)
-    flags[0] |= FIRST
-    flags[-1] |= LAST
-    return EventBatch(
-        kind=np.full(count, BOOK, np.int8),
-        flags=flags,
-        side=np.repeat(np.array([BID, ASK], np.int8), [len(saved.ladder.bids), len(saved.ladder.asks)]),
-        time_ms=np.full(count, saved.time_ms, np.int64),
-        price=levels[:, 0].copy(),
-        size=levels[:, 1].copy(),
-        ordinal=np.full(count, saved.ordinal, np.int64),
-        recv_ns=np.full(count, -1, np.int64),
-    )
+    def watched(self, day: LakeDay) -> Iterator[EventBatch]:
+        """The events of a day, looked at on their way; what is not read to its end does not count."""
+        stretch = Stretch(*self._what)
+        around = None if self._found is not None else stretch.around(day._parts)
+        if around is None:
+            yield from day.events()
+            return
+        before, after = around
+        builder = self._builder(stretch)
+        for batch in before:
+            builder.push(batch)
+        for batch in day.events():
+            builder.push(stretch.own(batch))
+            yield batch
+        for batch in after:
+            builder.push(batch)
+        self._found = self._finished(builder, stretch)
 
+    def result(self) -> LakeQuality:
+        """What was found.
 
-def _rules_of(instrument: Instrument, manifest: Manifest) -> Instrument:
-    return replace(instrument, tick_size=Decimal(manifest.tick_size), qty_step=Decimal(manifest.qty_step))
+        Raises
+        ------
+        EmptyLakeError, UnknownSymbolError, LakeError, DataError
+            As of :func:`lake_quality`.
+        """
+        if self._found is None:
+            stretch = Stretch(*self._what)
+            builder = self._builder(stretch)
+            for batch in stretch.events():
+                builder.push(batch)
+            self._found = self._finished(builder, stretch)
+        return self._found
 
+    def _builder(self, stretch: Stretch) -> QualityBuilder:
+        stall_ms, notice_ms = self._limits
+        return QualityBuilder(stretch.instrument, stall_ms=stall_ms, notice_ms=notice_ms)
 
-def _units(manifests: Sequence[Manifest]) -> tuple[tuple[int, str, str], ...]:
-    stretches: list[tuple[int, str, str]] = []
-    for manifest in manifests:
-        rules = (manifest.tick_size, manifest.qty_step)
-        if not stretches or stretches[-1][1:] != rules:
-            stretches.append((manifest.times_ms[0], *rules))
-    return tuple(stretches)
+    def _finished(self, builder: QualityBuilder, stretch: Stretch) -> LakeQuality:
+        """The table, with what the lake's own columns tell."""
+        lake, symbol, _, _ = self._what
+        manifests, start_ms, end_ms = stretch.manifests, stretch.start_ms, stretch.end_ms
+        table = builder.table(_duplicates(lake, manifests, start_ms, end_ms))
+        if len(table):
+            table = _with_sequence(table, lake, manifests)
+            table = _with_tickers(table, lake, manifests, stretch.instrument)
+            table = _with_oddities(table, manifests)
+        table = _with_causes(table.between(start_ms, end_ms), lake, symbol, self._limits[0])
+        return LakeQuality(table, _joined(manifests), stretch.units)
 
 
 def _with_causes(table: QualityTable, lake: Lake, symbol: str, stall_ms: int) -> QualityTable:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ _DATE = "2026-03-01"
 _ROOT = Path(__file__).parents[2]
 
 #: Run by a process of its own, on one core, after a first run on a small lake has compiled the kernels. Processor time
-#: is told, so that what else the machine does is not in it, and the libraries' import apart: a night pays it once.
+#: is told, so that what else the machine does is not in it; with and without the libraries' import, which a night pays
+#: once.
 _JUDGE = """
 import json, resource, sys, time
 from pathlib import Path
@@ -75,14 +77,21 @@ def fill(lake: Lake, rows: int) -> int:
     return written
 
 
-@benchmark("validation.day")
-def day() -> dict[str, object]:
+@lru_cache(maxsize=1)
+def _judged() -> tuple[int, float, float, float, float]:
+    """Level changes; processor and elapsed time of judging them, that of the imports, and peak memory (MB)."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         fill(Lake(folder / "small"), 20_000)
         changes = fill(Lake(folder / "lake"), _ROWS)
         _judge(folder, "small")
         seconds, elapsed, imports, megabytes = _judge(folder, "lake")
+    return changes, seconds, elapsed, imports, megabytes
+
+
+@benchmark("validation.day")
+def day() -> dict[str, object]:
+    changes, seconds, elapsed, imports, megabytes = _judged()
     return {
         "value": seconds,
         "unit": "s",
@@ -90,6 +99,18 @@ def day() -> dict[str, object]:
         "input": f"{changes / 1e6:.1f} M level changes in a lake, one core, processor time of quality table, features, "
         f"suites, pages and Data Docs ({elapsed:.1f} s elapsed on a shared machine); importing the libraries takes "
         f"another {imports:.1f} s; peak memory {megabytes:,.0f} MB",
+    }
+
+
+@benchmark("validation.day_with_imports")
+def day_with_imports() -> dict[str, object]:
+    changes, seconds, _, imports, _ = _judged()
+    return {
+        "value": seconds + imports,
+        "unit": "s",
+        "less_is_better": True,
+        "input": f"the same {changes / 1e6:.1f} M level changes in a process that has just started: {imports:.1f} s of "
+        "it import Great Expectations and what it needs",
     }
 
 
