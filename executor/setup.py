@@ -104,6 +104,8 @@ class Setup:
                 if not self._several:
                     raise
                 unit.fail(error)
+                if self.herald is not None:
+                    self.herald.hear("critical", "stop", f"{unit.symbol} is not looked after: {error.message}")
                 if self._live and not isinstance(error, UnknownSymbolError):
                     self.common.portfolio.unknown[unit.symbol] = error.message
         self._one_market(units)

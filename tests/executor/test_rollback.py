@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +21,45 @@ from executor.daemon import ExecutorSummary
 from executor.events import BarClosed, decode_event
 from executor.status import read_status
 from simulation import LocalExchange
-from tests.council.conftest import server_uri  # noqa: F401 - a fixture
 from tests.executor.conftest import MINUTE
 from tests.executor.test_daemon import journal, make_settings, register
 
 
+@pytest.fixture(scope="module")
+def server_uri(tmp_path_factory: pytest.TempPathFactory, empty_registry: Callable[[Path], Path]) -> Iterator[str]:
+    """A real MLflow server on loopback, which may take its time on a busy machine."""
+    folder = tmp_path_factory.mktemp("server")
+    store = empty_registry(folder)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{store}", "--artifacts-destination", str(folder / "artifacts")]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=folder, env=os.environ | quiet, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            until = time.monotonic() + 600
+            while not _is_up(f"http://127.0.0.1:{port}/health"):
+                assert server.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < until, "no MLflow server after ten minutes"
+                time.sleep(0.5)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
+def _is_up(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=10):
+            return True
+    except OSError:
+        return False
+
+
 @pytest.mark.slow
-async def test_a_rollback_is_taken_within_a_bar_and_said(server_uri: str, tmp_path: Path) -> None:  # noqa: F811
+async def test_a_rollback_is_taken_within_a_bar_and_said(server_uri: str, tmp_path: Path) -> None:
     # A bar takes six seconds: the registry is asked several times in each, also on a busy machine.
     async with LocalExchange(seed=3, speed=10) as exchange:
         settings = make_settings(tmp_path, exchange, mlflow={"uri": server_uri})
