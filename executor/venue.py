@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from market.errors import OrderRejected, OutcomeUnknown, VenueUnavailable
 
 if TYPE_CHECKING:
+    import requests
     from pybit.unified_trading import HTTP
     from requests.adapters import BaseAdapter
 
@@ -169,6 +170,7 @@ class VenueClient:
                 retry_codes={-1},  # an empty set would mean pybit's own
             )
             client.endpoint = self.rest_url
+            _read_environment(client.client, self.rest_url)
             if self._adapter is not None:
                 client.client.mount(self.rest_url, self._adapter())
             self._local.client = client
@@ -193,3 +195,10 @@ def _unavailable(method: str, why: str) -> VenueUnavailable:
 
 def _unknown(method: str, why: str) -> OutcomeUnknown:
     return OutcomeUnknown(f"{method}: outcome unknown ({why})", advice="Ask by the order's link id")
+
+
+def _read_environment(session: requests.Session, url: str) -> None:
+    """Take proxies and certificates from the environment once: requests would for every order, and ask ~/.netrc."""
+    merged = session.merge_environment_settings(url, {}, None, None, None)
+    session.proxies, session.verify = dict(merged["proxies"]), merged["verify"]
+    session.trust_env = False
