@@ -17,6 +17,7 @@ from executor.lakes import Lakes
 from executor.rules import Rules
 from executor.session import Echo
 from executor.setup import Setup, safe_echo
+from executor.tasks import put_away
 from executor.unit import ExecutorSummary, Unit
 from market.assembler import Assembled
 from market.errors import ExecutorError
@@ -211,10 +212,9 @@ class _Daemon:
             try:
                 await (self._from_lake() if self._replays() else self._from_venue(venue))
             finally:
-                tasks = [*self._mending.values(), *([venue] if venue is not None else [])]
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, *(unit.rest() for unit in self._units), return_exceptions=True)
+                await put_away(*self._mending.values(), *([venue] if venue is not None else []))
+                for unit in self._units:
+                    await unit.rest()
                 await self._rules.close()
                 if link is not None:
                     link.close()

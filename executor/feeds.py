@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from executor.tasks import put_away
 from market.errors import PurpleSkyError, VenueError
 from market.feed import Disconnected, Frame, PublicFeed, connections_for, liquidation_topics, topics_for
 from market.frames import TOPIC_PREFIX
@@ -81,9 +82,7 @@ class Feeds:
         """Disconnect."""
         for line in self._lines:
             line.feed.stop()
-            if line.task is not None:
-                line.task.cancel()
-        await asyncio.gather(*(line.task for line in self._lines if line.task), return_exceptions=True)
+        await put_away(*(line.task for line in self._lines if line.task is not None))
         for line in self._lines:
             await line.feed.close()
 
@@ -91,7 +90,8 @@ class Feeds:
         """What waits, at most so many; an empty list after a quarter of a second of silence."""
         await self._mend()
         try:
-            items = [await asyncio.wait_for(self._queue.get(), _PATIENCE_S)]
+            async with asyncio.timeout(_PATIENCE_S):
+                items = [await self._queue.get()]
         except TimeoutError:
             return []
         while len(items) < _AT_ONCE and not self._queue.empty():

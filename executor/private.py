@@ -131,7 +131,9 @@ class PrivateStream:
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse, patience: float) -> str:
         while True:
-            message = await asyncio.wait_for(socket.receive(), patience)
+            # Not `wait_for`: it may swallow a cancel that comes together with a frame.
+            async with asyncio.timeout(patience):
+                message = await socket.receive()
             if message.type in _CLOSING:
                 return f"private stream: closed (code {socket.close_code})"
             if message.type is not aiohttp.WSMsgType.TEXT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from executor.tasks import put_away
 from market.errors import DataError, VenueError
 from market.instruments import Instrument
 from market.rest import fetch_instruments
@@ -58,6 +59,4 @@ class Rules:
 
     async def close(self) -> None:
         """Wait for no answer any more."""
-        for task in self._asking.values():
-            task.cancel()
-        await asyncio.gather(*self._asking.values(), return_exceptions=True)
+        await put_away(*self._asking.values())

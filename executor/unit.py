@@ -15,6 +15,7 @@ from typing import Any
 from executor.build import Parts
 from executor.front import Front
 from executor.session import Echo, Session
+from executor.tasks import put_away
 
 #: First and longest pause before a failed session is made again, seconds.
 _FIRST_S, _LONGEST_S = 5.0, 300.0
@@ -167,10 +168,7 @@ class Unit:
 
     async def rest(self) -> None:
         """Stop what runs beside the session."""
-        tasks = [task for task in (self._watch, self._gateway) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await put_away(*(task for task in (self._watch, self._gateway) if task is not None))
 
     def finish(self, error: BaseException | None) -> None:
         """Close the session in the journal, which goes on from there next time; not after a failure."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import executor.tasks
 from executor.clock import VenueClock
 from executor.ids import close_id, entry_id, plan_of
 from executor.lock import Lock
@@ -82,3 +84,26 @@ def test_cutting_ends_a_piece_with_the_frame_that_reaches_the_time() -> None:
     assert cut(batch, 0, 21) == 4
     assert cut(batch, 0, 41) == 6
     assert cut(batch, 50, 41) == 1
+
+
+async def test_a_task_that_swallows_a_cancel_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor.tasks, "_AGAIN_S", 0.01)
+    swallowed: list[int] = []
+
+    async def stubborn() -> None:
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed.append(1)
+                if len(swallowed) > 2:
+                    raise
+
+    async def broken() -> None:
+        raise ValueError("by the test")
+
+    tasks = [asyncio.create_task(stubborn()), asyncio.create_task(broken())]
+    await asyncio.sleep(0)
+    await executor.tasks.put_away(*tasks)
+    assert len(swallowed) == 3
+    assert all(task.done() for task in tasks)

@@ -126,7 +126,7 @@ async def test_the_failure_of_one_leaves_the_others_alone(
                 run_executors,
                 settings,
                 [ONE, TWO, "NOPEUSDT"],
-                max_seconds=150,
+                max_seconds=600,
                 until=until,
                 summary=tmp_path / "summary.json",
                 echo=lines.append,
@@ -238,14 +238,14 @@ async def test_live_contracts_share_an_account_and_are_compared_with_the_simulat
         def recorded(counts: Any) -> bool:
             return bool(ended) and counts.clock_ms > ended[0] + 12 * MINUTE
 
-        recording = asyncio.create_task(recorder.run(seconds=400, until=recorded))
+        recording = asyncio.create_task(recorder.run(seconds=1_500, until=recorded))
 
         def until(now: ExecutorSummary) -> bool:
             connections.add(len(exchange._private.connections))
             return now.closed >= 1
 
         results = await asyncio.to_thread(
-            run_executors, settings, symbols, live=True, accept_failed_gate=1, max_seconds=240, until=until
+            run_executors, settings, symbols, live=True, accept_failed_gate=1, max_seconds=900, until=until
         )
         ended.append(exchange.now_ms)
         leverages = {str(place.leverage) for one in exchange.venue.desk.positions.values() for place in one.active}
