@@ -56,7 +56,7 @@ def commands(text: str, program: str) -> Iterator[list[str]]:
     for line in text.splitlines():
         for piece in re.split(r"\||&&|;", re.sub(r"(^|\s)#.*", "", line)):
             words = shlex.split(piece.replace("…", "x")) if program in piece else []
-            place = next((n for n, word in enumerate(words) if word.split("/")[-1] == program), -1)
+            place = next((n for n, word in enumerate(words) if word == program or word.endswith(f"/bin/{program}")), -1)
             if place >= 0:
                 stop = next((n for n, word in enumerate(words) if word.startswith((">", "2>"))), len(words))
                 yield words[place + 1 : stop]

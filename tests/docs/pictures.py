@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from council import count_votes
+from features.catalogue import FEATURES
 from market.sequence import BookSequence
 from settings import Executor, Training
 from tests.docs.canvas import (
@@ -139,7 +140,13 @@ def bar() -> str:
             LILAC,
             PURPLE,
         ),
-        ("2", "117 features, one vector", "the kernel that also read the lake; unknown is NaN", MINT, GREEN),
+        (
+            "2",
+            f"{len(FEATURES)} features, one vector",
+            "of the kernel that read the lake; unknown is NaN",
+            MINT,
+            GREEN,
+        ),
         ("3", "Sanity, then the vote", "a vector unlike any in training is not asked about", MINT, GREEN),
         ("4", "Risk gates and size", "equity, spread, age, daily loss, streak, kill switch", SAND, AMBER),
         ("5", "Order plan", "entry, stop, target, lifetime: the plan training simulated", LILAC, PURPLE),
