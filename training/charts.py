@@ -118,7 +118,8 @@ def ranking(rows: Sequence[tuple[str, float]], *, title: str, note: str) -> str:
     """Names with bars beside them, largest first; values are fractions of a whole."""
     longest = max((value for _, value in rows), default=1.0)
     items = "".join(
-        f'<li><span>{escape(name)}</span><i style="width:{60 * value / longest:.1f}%"></i>'
+        # A long name breaks between its words, if it must.
+        f'<li><span>{escape(name).replace("_", "_<wbr>")}</span><i style="width:{60 * value / longest:.1f}%"></i>'
         f"<b>{100 * value:.1f} %</b></li>"
         for name, value in rows
     )

@@ -115,11 +115,12 @@ def foresight(findings: Findings) -> str:
     rows = [
         (
             one.name,
+            # Second, where a phone still shows it.
+            "a leak" if one.name in names else "look at it" if max(one.low, one.hindsight) > 0.3 else "fine",
             number(one.ic, 2),
             number(one.low, 2),
             one.what,
             share(one.hindsight),
-            "a leak" if one.name in names else "look at it" if max(one.low, one.hindsight) > 0.3 else "fine",
         )
         for one in [*findings.foresight[:6], *(one for one in named if one not in findings.foresight[:6])]
     ]
@@ -128,7 +129,7 @@ def foresight(findings: Findings) -> str:
         f"up to a few tenths; beyond {rules.max_foresight:g} (with two standard errors taken off) the gate fails. It "
         f"also fails where the next {AROUND} bars explain more than {share(rules.max_hindsight)} of what is new in a "
         "feature: that is made of the future.</p>"
-        + table(("feature", "rank correlation", "at least", "with", "explained by the next bars", "verdict"), rows)
+        + table(("feature", "verdict", "rank correlation", "at least", "with", "explained by the next bars"), rows)
     )
 
 

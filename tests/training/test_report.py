@@ -81,6 +81,10 @@ def test_nothing_sticks_out_and_every_chart_is_drawn(page: Page) -> None:
     assert width is not None
     assert page.evaluate("document.documentElement.scrollWidth") <= width["width"]
     assert page.locator("h1").first.bounding_box()["y"] < 200  # type: ignore[index]
+    assert page.locator("h1").first.inner_text() in ("The gate: passed", "The gate: failed")
+    for name in page.locator(".ranking span").all():  # names of features break between their words only
+        assert name.bounding_box()["height"] < 60  # type: ignore[index]
+        assert name.evaluate("one => one.scrollWidth <= one.clientWidth + 1")
     assert [one.inner_text() for one in page.locator("h2").all()][: len(HEADINGS)] == list(HEADINGS)
     labels = [one.get_attribute("aria-label") for one in page.locator("svg").all()]
     assert labels == list(CHARTS)
