@@ -2,17 +2,16 @@
 
 The index of two histograms p and q is ``sum((p - q) * ln(p / q))`` (Siddiqi 2006, Credit Risk Scorecards; also the
 symmetrised Kullback-Leibler divergence). What it comes to by chance depends on how many *independent* values there are,
-and bars are anything but independent. So its distribution is taken from the data: days are cut into blocks of
-:data:`BLOCK_HOURS` hours by the time of day, and the block of each slot is drawn at random from any of the days
-(Pesarin and Salmaso 2010, stratified permutation; Politis and Romano 1994 for blocks). A day that is like the others is
-one of these draws. The alarm looks at the largest standardised index over all features (Westfall and Young 1993), so
-the rate holds for the day, not for each of a hundred features.
+and bars are anything but independent. So its distribution is taken from the days before: they are cut into blocks of
+:data:`BLOCK_HOURS` hours by the time of day, and days are put together by drawing the block of each slot at random from
+any of them (Politis and Romano 1994 for blocks). What such a day shows against the rest is what chance does. The day
+that is judged is never drawn: a strange one would raise its own limit, and the fewer days there are the more. The alarm
+looks at the largest standardised index over all features (Westfall and Young 1993), so the rate holds for the day, not
+for each of a hundred features.
 
 Days differ as days too: volatility and the price level wander for longer than a block. So the index must also exceed
-what the most unlike of the other days shows against the rest, by half, and the limit that the draws give by half:
-without that, 2 of 36 clean synthetic days raised an alarm. What is left is drift, and not always a defect.
-
-That has a price: a shift of one feature by 2.5 standard deviations is told from six earlier days on, not from four.
+what the most unlike of the other days shows against the rest, by half, and the limit that the draws give by half. What
+is left is drift, and not always a defect. How small a shift is found: ``docs/statistics.md``.
 """
 
 from __future__ import annotations
@@ -112,10 +111,10 @@ def drift(
         for slot in own
     }
     slots = {slot: rows for slot, rows in slots.items() if len(rows) > 2}
-    draws = float(np.prod([len(rows) for rows in slots.values()])) if slots else 0.0
+    draws = float(np.prod([len(rows) - 1 for rows in slots.values()])) if slots else 0.0
     unknown = np.full(len(names), np.nan)
     if draws < _LEAST_DRAWS:
-        why = f"the day and those before it give {draws:,.0f} comparisons, {_LEAST_DRAWS:,.0f} are needed"
+        why = f"the days before it give {draws:,.0f} comparisons, {_LEAST_DRAWS:,.0f} are needed"
         return Drift(tuple(names), unknown, unknown, unknown, tuple(r or why for r in reason), len(rest), len(own))
     judged = [column for column in range(len(names)) if not reason[column]]
     blocks = [(slot, number, rows) for slot, days in slots.items() for number, rows in days]
@@ -179,16 +178,18 @@ def _compare(
     for one in np.unique(slot):
         members = np.flatnonzero(slot == one)
         picks[0, members[0]] = 1
-        picks[np.arange(1, _DRAWS + 1), rng.choice(members, _DRAWS)] = 1
-    total = counts.sum(axis=0)
+        picks[np.arange(1, _DRAWS + 1), rng.choice(members[1:], _DRAWS)] = 1
+    others = number > 0
+    before = counts[others].sum(axis=0)
     day = np.tensordot(picks, counts, axes=(1, 0))
-    logs = np.log(np.maximum(_index(day, total - day), 1e-12))
+    rest = before - day
+    rest[0] = before
+    logs = np.log(np.maximum(_index(day, rest), 1e-12))
     centre, spread = logs[1:].mean(axis=0), np.maximum(logs[1:].std(axis=0), 1e-9)
     strange = (logs - centre) / spread
     worst = np.sort(strange[1:].max(axis=1))
     above = _DRAWS - np.searchsorted(worst, strange[0], side="left")
     limit = _MARGIN * np.exp(centre + spread * np.quantile(worst, 1 - FALSE_ALARMS))
-    others = number > 0
     for one in np.unique(number[others]):
         unlike = counts[number == one].sum(axis=0)
         limit = np.maximum(limit, _BEYOND * _index(unlike, counts[others].sum(axis=0) - unlike))

@@ -54,6 +54,19 @@ def test_a_drifted_feature_is_named() -> None:
     assert "remembers" in found.reason[NAMES.index("vwap_distance_24h")]
 
 
+def test_a_few_days_are_enough_for_a_large_shift() -> None:
+    """The judged day is no part of what it is compared with: a large shift does not hide itself."""
+    bars = series(5, 3, shift=2.5)
+    *before, last = _days(bars)
+    assert [NAMES[i] for i in np.flatnonzero(drift(bars, NAMES, STEP_MS, last, before).alarmed)] == [NAMES[5]]
+
+
+def test_two_weeks_are_enough_for_a_shift_of_one_deviation() -> None:
+    bars = series(15, 3, memory=0.5, shift=1.0)
+    *before, last = _days(bars)
+    assert [NAMES[i] for i in np.flatnonzero(drift(bars, NAMES, STEP_MS, last, before).alarmed)] == [NAMES[5]]
+
+
 def test_too_few_days_are_unknown_not_clean() -> None:
     bars = series(1, 3)
     found = drift(bars, NAMES, STEP_MS, DAY_MS, [])
