@@ -21,7 +21,7 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem .8rem; m
 dt { opacity: .7; } dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 table { border-collapse: collapse; width: 100%; font-size: .92em; }
 th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-top: 1px solid var(--line); vertical-align: top; }
-th { border: 0; font-weight: 600; opacity: .7; } td:first-child, td > span { white-space: nowrap; }
+th { border: 0; font-weight: 600; opacity: .7; } td:first-child { white-space: nowrap; }
 td { overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 .bad { color: var(--bad); } .warn { color: var(--warn); } .good { color: var(--good); } .dim { opacity: .7; }
 .banner { border: 1px solid currentColor; border-radius: .6rem; padding: .6rem .8rem; font-weight: 600; }
@@ -31,8 +31,19 @@ Row = tuple[str, str]
 
 
 def middle(values: Sequence[dict[str, Any]], now_s: float) -> str:
-    """All symbols, one below the other."""
-    return "".join(_symbol(one, now_s) for one in values)
+    """All contracts, one below the other; of several, an overview first."""
+    return (_overview(values) if len(values) > 1 else "") + "".join(_symbol(one, now_s) for one in values)
+
+
+def _overview(values: Sequence[dict[str, Any]]) -> str:
+    rows = []
+    for one in values:
+        found = ills(one)
+        state = _span("bad", "; ".join(found)) if found else _span("good", "all is well")
+        protection = one.get("protection")
+        stop = "" if protection is None else protection["stop"]
+        rows.append((_text(one["symbol"]), _text(one.get("position", "unknown")), _text(stop), state))
+    return _table("Contracts", ("contract", "position", "stop", "state"), rows, "")
 
 
 def _symbol(one: dict[str, Any], now_s: float) -> str:
@@ -68,6 +79,8 @@ def _account(one: dict[str, Any]) -> Iterable[Row]:
         yield "entries", _span("bad", f"killed: {one['killed']}")
     elif one["paused"]:
         yield "entries", _span("warn", "paused: " + "; ".join(one["paused"]))
+    elif one.get("rules") or one["venue"]:
+        yield "entries", _span("warn", "stopped: contract rules" if one.get("rules") else "stopped: venue not ready")
     else:
         yield "entries", _span("good", "allowed")
 

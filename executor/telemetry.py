@@ -38,6 +38,8 @@ def ills(values: dict[str, Any]) -> list[str]:
         found.append("no market data" if feed["age_s"] is None else f"no market data for {feed['age_s']:.0f} s")
     if values["venue"]:
         found.append(f"venue: {values['venue']}")
+    if values.get("rules"):
+        found.append(f"contract rules: {values['rules']}")
     return found
 
 

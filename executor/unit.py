@@ -16,6 +16,7 @@ from executor.build import Parts
 from executor.front import Front
 from executor.session import Echo, Session
 from executor.tasks import put_away
+from market.errors import PurpleSkyError
 
 #: First and longest pause before a failed session is made again, seconds.
 _FIRST_S, _LONGEST_S = 5.0, 300.0
@@ -143,7 +144,8 @@ class Unit:
 
     def fail(self, error: Exception) -> None:
         """Put the session away as a crash would: its journal is what the next one begins with."""
-        self.failure, self.error = f"{type(error).__name__}: {error}", error
+        self.error = error
+        self.failure = error.message if isinstance(error, PurpleSkyError) else f"{type(error).__name__}: {error}"
         self._again_s = time.monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, _LONGEST_S)
         again = f"; it is tried again in {self._again_s - time.monotonic():.0f} s" if self._make is not None else ""
