@@ -41,7 +41,7 @@ __all__ = [
 
 DAY_MS = 86_400_000
 #: Of the suites: major for a check that is gone or means something else, minor for a limit or a check more.
-VERSIONS = {"raw": "2.0", "features": "1.0", "drift": "1.0"}
+VERSIONS = {"raw": "2.0", "features": "1.0", "drift": "1.1"}
 
 #: Fewer than these say nothing of a day.
 _FEW_TRADES, _FEW_CHANGES, _FEW_QUOTES, _FEW_BARS = 200, 1_000, 30, 20
