@@ -26,6 +26,7 @@ def record(
     levels: int = 50,
     first: int = 0,
     params: MarketParams | None = None,
+    torn: bool = False,
 ) -> int:
     """Write a stretch of a synthetic market into a lake, one book message a second; the next free ordinal.
 
@@ -33,7 +34,10 @@ def record(
     ----------
     first
         Ordinal of its first frame.
+    torn
+        Whether messages are missing now and then, with nothing to say so.
     """
+    update = first
     with Lake(root).writer(symbol, replace(SYNTHETIC, symbol=symbol)) as writer:
         for batch in synthetic_events(
             seed, signal, start_ms, minutes * MINUTE, levels=levels, push_ms=1_000, params=params
@@ -50,7 +54,8 @@ def record(
                     ids = [f"{number}-{index}" for index in range(len(rows))]
                     out.records.append(TradeRows(symbol, rows, int(rows.time_ms[0]), rows.ordinal.copy(), ids))
                 elif len(rows):
-                    out.records.append(BookRows(symbol, rows, int(rows.time_ms[0]), number + 1, number))
+                    update += 2 if torn and number % 50 == 0 else 1
+                    out.records.append(BookRows(symbol, rows, int(rows.time_ms[0]), update, number))
                 writer.append(out)
             last = int(batch.ordinal[-1])
         writer.seal()
