@@ -1,8 +1,8 @@
 """Run by an interpreter that has hftbacktest: events and order plans in, what became of the entries out.
 
 ``python _hftbacktest_orders_peer.py EVENTS.npz PLANS.npz OUT.npz``: each plan is one post-only limit order, cancelled
-when its time is over; prints the seconds of the run. Orders arrive just before the events of their millisecond, as in
-our fill model. Queue: risk-averse, without partial fills: an order fills when its whole size is reached.
+when its time is over; prints the seconds of the run. Orders arrive just before the message or trade before which they
+arrive in our fill model. Queue: risk-averse, without partial fills: an order fills when its whole size is reached.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def once(events: np.ndarray, plans: dict[str, np.ndarray], latency_ms: int) -> t
     asset = asset.roi_lb(float(prices.min())).roi_ub(float(prices.max()))
     backtest = ROIVectorMarketDepthBacktest([asset])
     count = len(plans["side"])
-    when = np.concatenate([plans["send_ms"], plans["cancel_ms"]]) * _NS
+    when = np.concatenate([plans["send_ns"], plans["cancel_ns"]])
     what = np.concatenate([2 * np.arange(count), 2 * np.arange(count) + 1])
     order = np.argsort(when, kind="stable")
     filled = np.full(count, -1, np.int64)

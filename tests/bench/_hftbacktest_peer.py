@@ -30,10 +30,14 @@ PIECE = 100_000
 REPEATS = 6
 
 
+def _clock_ns(time_ms: np.ndarray) -> np.ndarray:
+    return np.maximum.accumulate(time_ms) * 1_000_000
+
+
 def convert(columns: dict[str, np.ndarray]) -> np.ndarray:
     kept = columns["kind"] < 2
     kind, flags, side = (columns[name][kept] for name in ("kind", "flags", "side"))
-    clock = np.maximum.accumulate(columns["time_ms"][kept]) * 1_000_000
+    clock = columns["clock_ns"][kept] if "clock_ns" in columns else _clock_ns(columns["time_ms"][kept])
     snapshot = (kind == 0) & (flags & 1 != 0)
     what = np.where(kind == 1, TRADE_EVENT, np.where(snapshot, DEPTH_SNAPSHOT_EVENT, DEPTH_EVENT))
     both = EXCH_EVENT | LOCAL_EVENT

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from market.events import BOOK, TRADE, EventBatch
+from market.events import BOOK, GAP, LAST, TRADE, EventBatch
 from simulation import FillModel, Plans, PlanStatus, simulate
-from simulation._index_lookups import displayed, reach, turn
-from simulation._layout import HIDDEN
+from simulation._index_lookups import reach, turn
 from simulation.index import FillIndex
 from tests.bench._harness import benchmark, best_of
 from tests.bench.bench_features import PEERS, data
@@ -38,17 +37,19 @@ def outcomes() -> dict[str, object]:
     seconds = best_of(lambda: index.simulate(plans, _MODEL), 5)
     simulate([events[:1000]], plans, _MODEL)
     read = best_of(lambda: simulate([events], plans, _MODEL), 2)
-    arrive_ms, cancel_ms, seen = _arrivals(index, plans)
-    peer_seconds, entries, peer = _hftbacktest(events, plans, arrive_ms, cancel_ms)
+    entered, left = _arrivals(index, plans)
+    times = _step_clock(index)
+    times = np.append(times, times[-1] + 86_400_000_000_000)
+    peer_seconds, entries, peer = _hftbacktest(events, _row_clock(index, events), plans, times[entered], times[left])
     agreed = ""
     if entries is not None:
-        # Where a price lies deeper than the book shows, hftbacktest takes the queue for empty and we for unknown.
         known = found.status != PlanStatus.UNKNOWN
+        seen = _in_sight(index, plans, entered, left, found.entry_ms, entries)
         same = (found.entry_ms == entries) & known
         agreed = (
             f"; entry fills (or none) equal to the millisecond: {int((same & seen).sum()):,} of "
             f"{int((known & seen).sum()):,}, and {int((same & ~seen).sum()):,} of {int((known & ~seen).sum()):,} "
-            "whose price lay deeper than the book shows"
+            "whose price lay deeper than the book showed, then or while they waited"
         )
     return {
         "value": len(plans) / seconds,
@@ -87,27 +88,65 @@ def every_minute(events: EventBatch) -> Plans:
     )
 
 
-def _arrivals(index: FillIndex, plans: Plans) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Times before whose events entries and cancels arrive, and whether the entry's level was in sight.
+def _step_clock(index: FillIndex) -> NDArray[np.int64]:
+    """A time for each step of the index (a message or a trade), ns.
 
-    In our model nobody acts before a frame has been read, so these are later than what was asked for.
+    Recorded times are whole milliseconds, and orders can arrive between two trades of one. So that both see them in the
+    same order, the steps of a millisecond follow each other by 10 ns.
     """
     market = index._market
     assert market is not None
-    clock = np.append(market.clock, market.clock[-1] + 86_400_000)
-    arrive, cancel = np.empty(len(plans), np.int64), np.empty(len(plans), np.int64)
-    seen = np.ones(len(plans), np.bool_)
+    clock, places = market.clock, np.arange(len(market.clock))
+    first = np.maximum.accumulate(np.where(np.diff(clock, prepend=-1) > 0, places, 0))
+    times: NDArray[np.int64] = clock * 1_000_000 + 10 * (places - first)
+    return times
+
+
+def _row_clock(index: FillIndex, events: EventBatch) -> NDArray[np.int64]:
+    """The time of each row's step, ns; of rows that are no step (tickers), anything."""
+    last = (events.kind == BOOK) & (events.flags & LAST != 0)
+    ends = last | (events.kind == TRADE) | (events.kind == GAP)
+    times = _step_clock(index)
+    found: NDArray[np.int64] = times[np.minimum(np.cumsum(ends) - ends, len(times) - 1)]
+    return found
+
+
+def _arrivals(index: FillIndex, plans: Plans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The steps before which entries and cancels arrive: nobody in our model acts before a frame has been read."""
+    market = index._market
+    assert market is not None
+    entered, left = np.empty(len(plans), np.int64), np.empty(len(plans), np.int64)
     for row, (decide, tif) in enumerate(zip(plans.decide_ms.tolist(), plans.tif_ms.tolist())):
-        entered = reach(market.clock, decide + _MODEL.latency_ms, turn(market, decide, 0))
-        left = reach(market.clock, decide + tif + _MODEL.latency_ms, max(turn(market, decide + tif, 0), entered))
+        entered[row] = reach(market.clock, decide + _MODEL.latency_ms, turn(market, decide, 0))
+        begun = max(turn(market, decide + tif, 0), entered[row])
+        left[row] = reach(market.clock, decide + tif + _MODEL.latency_ms, begun)
+    return entered, left
+
+
+def _in_sight(
+    index: FillIndex, plans: Plans, entered: NDArray[np.int64], left: NDArray[np.int64], *fills: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Whether each entry's level was among those that the book shows, from its arrival to the first fill or the cancel.
+
+    Where it is deeper, hftbacktest takes the queue for empty, and we for unknown or unchanged.
+    """
+    market = index._market
+    assert market is not None
+    seen = np.ones(len(plans), np.bool_)
+    for row in range(len(plans)):
         side, key = (1 - int(plans.side[row])) // 2, int(plans.side[row] * plans.limit[row])
-        seen[row] = displayed(market, side, key, entered - 1) != HIDDEN
-        arrive[row], cancel[row] = clock[min(entered, len(clock) - 1)], clock[min(left, len(clock) - 1)]
-    return arrive, cancel, seen
+        over = [reach(market.clock, int(fill[row]), 0) for fill in fills if fill[row] >= 0]
+        until = max(entered[row], min([*over, left[row]]))
+        seen[row] = (market.worst[side, entered[row] - 1 : until] <= key).all()
+    return seen
 
 
 def _hftbacktest(
-    events: EventBatch, plans: Plans, arrive_ms: NDArray[np.int64], cancel_ms: NDArray[np.int64]
+    events: EventBatch,
+    clock_ns: NDArray[np.int64],
+    plans: Plans,
+    arrive_ns: NDArray[np.int64],
+    cancel_ns: NDArray[np.int64],
 ) -> tuple[float | None, NDArray[np.int64] | None, str]:
     """Seconds, the time of each plan's entry fill (-1 without), and what it was."""
     python = os.environ.get(PEERS)
@@ -116,9 +155,10 @@ def _hftbacktest(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         columns: dict[str, Any] = {column: getattr(events, column) for column in EventBatch.__slots__}
-        np.savez(folder / "events.npz", **columns)
+        np.savez(folder / "events.npz", clock_ns=clock_ns, **columns)
         asked: dict[str, Any] = {name: getattr(plans, name) for name in ("side", "limit", "size")}
-        asked |= {"send_ms": arrive_ms - _MODEL.latency_ms, "cancel_ms": cancel_ms - _MODEL.latency_ms}
+        latency_ns = _MODEL.latency_ms * 1_000_000
+        asked |= {"send_ns": arrive_ns - latency_ns, "cancel_ns": cancel_ns - latency_ns}
         np.savez(folder / "plans.npz", latency_ms=np.array(_MODEL.latency_ms), **asked)
         script = Path(__file__).with_name("_hftbacktest_orders_peer.py")
         command: list[str | Path] = [python, script, folder / "events.npz", folder / "plans.npz", folder / "out.npz"]
