@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 #: Where the distribution of a feature is kept: its deciles, the tails and the ends.
 PROBABILITIES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+#: A feature that changed no more often than this does not tell how long is too long: a funding rate stands for hours.
+_TELLING = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class TrainingProfile:
     missing
         Per feature the share of rows in which it was unknown.
     longest
-        Per feature the most rows in a row in which it kept its value; empty in bundles that were made without it.
+        Per feature the most rows in a row in which it kept its value, where it changed often enough to tell; empty in
+        bundles that were made without it.
     """
 
     probabilities: tuple[float, ...]
@@ -57,14 +60,15 @@ class TrainingProfile:
             known = values[np.isfinite(values[:, column]), column]
             quantiles[name] = tuple(np.quantile(known, probabilities).tolist()) if known.size else ()
             missing[name] = 1.0 - known.size / values.shape[0]
-        longest = {name: _longest(values[:, column]) for column, name in enumerate(names)}
+        stands = {name: _stands(values[:, column]) for column, name in enumerate(names)}
+        longest = {name: int(rows.max()) for name, rows in stands.items() if rows.size > _TELLING}
         return cls(tuple(float(p) for p in probabilities), quantiles, missing, longest)
 
 
-def _longest(values: npt.NDArray[np.float64]) -> int:
-    """The most rows in a row with one known value."""
+def _stands(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Rows in a row with one value, for each value in turn; an unknown value repeats nothing."""
     edges = np.flatnonzero(np.r_[True, values[1:] != values[:-1], True])
-    return int(np.diff(edges).max())
+    return np.diff(edges)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,12 @@ def bench(bars: int = 5, run: int = 3) -> Bench:
 
 
 def test_the_longest_stand_of_each_feature_is_measured() -> None:
-    values = np.array([[1, 1, np.nan], [1, 2, np.nan], [1, 2, np.nan], [2, 2, 5], [1, 3, np.nan]], float)
-    assert TrainingProfile.of(values, ["a", "b", "c"]).longest == {"a": 3, "b": 3, "c": 1}
+    often, seldom = np.repeat(np.arange(40.0), 5), np.repeat(np.arange(20.0), 10)
+    often[7:9] = often[6]
+    unknown = np.full(200, np.nan)
+    profile = TrainingProfile.of(np.column_stack([often, seldom, unknown, np.ones(200)]), ["a", "b", "c", "d"])
+    # What seldom changes does not tell how long is too long, and what is unknown has no value to keep.
+    assert profile.longest == {"a": 5, "c": 1}
 
 
 def test_repeats_are_counted_and_the_unknown_repeats_nothing() -> None:
@@ -85,4 +89,4 @@ def test_the_reference_is_in_the_bundle(tmp_path: Path) -> None:
     manifest = load_bundle(tmp_path / "bundle").manifest
     assert manifest is not None
     assert manifest.profile is not None
-    assert manifest.profile.longest == {"signal": 4, "other": 240}
+    assert manifest.profile.longest == {"signal": 4}

@@ -121,7 +121,7 @@ async def test_the_failure_of_one_leaves_the_others_alone(
         )
         empty_registry(settings.paths.mlruns)
         await asyncio.to_thread(shelve, settings, tmp_path, ONE)
-        with pytest.raises(ExecutorError, match="not looked after to the end: NOPEUSDT: .* lists no NOPEUSDT"):
+        with pytest.raises(ExecutorError, match=r"not looked after to the end: NOPEUSDT: .* lists no NOPEUSDT"):
             await asyncio.to_thread(
                 run_executors,
                 settings,

@@ -1,0 +1,89 @@
+"""What several contracts of an account share on its wires, and how a person names them."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import executor.daemon
+import purplesky
+from executor.lanes import ThreadLanes
+from executor.private import Down, Rows, SharedStream, Up
+
+
+def test_every_port_hears_everything_and_a_late_one_how_it_stands() -> None:
+    stream = SharedStream("ws://127.0.0.1:9/", "key", "secret")
+    first = stream.port()
+    stream._put(Up())
+    rows = Rows("execution", ({"symbol": "ONEUSDT"},))
+    stream._put(rows)
+    late = stream.port()
+    stream._put(rows)
+    assert list(first.incoming) == [Up(), rows, rows]
+    assert list(late.incoming) == [Up(), rows]
+    first.close()
+    stream._put(Down("by the test"))
+    assert not first.incoming
+    assert list(late.incoming)[-1] == Down("by the test")
+    assert not stream.incoming
+
+
+def test_one_contract_never_waits_for_another_ones_order() -> None:
+    lanes = ThreadLanes()
+    one, two = lanes.port("ONEUSDT"), lanes.port("TWOUSDT")
+    both = threading.Barrier(2, timeout=60)
+    heard: list[str] = []
+    # Each call ends only when the other one runs at the same time.
+    one.submit("exit", lambda: both.wait() >= 0, lambda _: heard.append("one"))
+    two.submit("exit", lambda: both.wait() >= 0, lambda _: heard.append("two"))
+    names: list[str] = []
+    ended = threading.Event()
+    one.submit("money", lambda: names.append(threading.current_thread().name), lambda _: None)
+    two.submit("money", lambda: names.append(threading.current_thread().name), lambda _: None)
+    two.submit("money", ended.set, lambda _: None)
+    assert ended.wait(60)
+    assert names[0] == names[1]
+    lanes.close()
+    while len(heard) < 2:
+        for port in (one, two):
+            for done in port.finished():
+                done()
+    assert sorted(heard) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "symbols"),
+    [
+        (["--symbol", "ONEUSDT"], ["ONEUSDT"]),
+        (["--symbol", "ONEUSDT", "--symbol", "TWOUSDT"], ["ONEUSDT", "TWOUSDT"]),
+        (["--symbols", "ONEUSDT,TWOUSDT:SIXUSDT"], ["ONEUSDT", "TWOUSDT", "SIXUSDT"]),
+        ([], ["AAAUSDT", "BBBUSDT"]),
+    ],
+)
+def test_contracts_are_named_on_the_command_line_or_in_the_settings(
+    arguments: list[str], symbols: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "purplesky.toml"
+    config.write_text('[market]\nsymbols = ["AAAUSDT", "BBBUSDT"]\n', encoding="utf-8")
+    asked: list[str] = []
+
+    def run(_: Any, names: Any, **options: Any) -> None:
+        asked.extend(names)
+        assert options["live"] is False
+
+    monkeypatch.setattr(executor.daemon, "run_executors", run)
+    result = CliRunner().invoke(purplesky.cli, ["--config", str(config), "execute", *arguments])
+    assert result.exit_code == 0, result.output
+    assert asked == symbols
+
+
+def test_commands_for_all_need_somebody_who_ever_ran(tmp_path: Path) -> None:
+    config = tmp_path / "purplesky.toml"
+    config.write_text(f'[paths]\ndata = "{tmp_path}"\n', encoding="utf-8")
+    result = CliRunner().invoke(purplesky.cli, ["--config", str(config), "halt"])
+    assert result.exit_code != 0
+    assert "the executor has not run" in str(result.exception)
