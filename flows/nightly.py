@@ -301,9 +301,11 @@ def _compare(outcome: TrainOutcome) -> str:
     return "" if comparison is None else comparison.verdict
 
 
-@task(name="tell", task_run_name="tell what became of the night", cache_policy=NO_CACHE)
 def publish(settings: Settings, night: Night) -> None:
-    """Keep the night, show it in Prefect, and notify."""
+    """Keep the night, show it in Prefect, and notify.
+
+    No task: what a task leaves behind is not on the run's own page.
+    """
     runtime.say(night.headline())
     create_markdown_artifact(key="night", markdown=night.markdown(settings), description=night.headline())
     for one in night.symbols:

@@ -83,6 +83,9 @@ def prefect_service(settings: Settings, host: str = "127.0.0.1") -> Service:
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_UI_API_URL": settings.prefect.api_url or f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        # SQLite has one writer at a time: on a busy machine ten seconds are too few to wait for it.
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+        "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
     }
     if database is not None:
         env["PREFECT_API_DATABASE_CONNECTION_URL"] = database.get_secret_value()

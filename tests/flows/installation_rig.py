@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -76,7 +77,7 @@ class Installation:
             "prefect": f"port = {ports['prefect']}",
             "reports": f"port = {ports['reports']}",
             "operations": f"worker_port = {ports['worker']}\nmetrics_port = {ports['metrics']}\n"
-            f"exchange_port = {ports['exchange']}\nexchange_speed = 10.0\nwait_s = 3.0\nstart_s = 900.0\n"
+            f"exchange_port = {ports['exchange']}\nexchange_speed = 10.0\nwait_s = 30.0\nstart_s = 900.0\n"
             "hang_s = 300.0\nretry_s = 1.0\nmin_free_bytes = 0",
         }
         for name, text in (toml or {}).items():
@@ -169,8 +170,11 @@ class Installation:
     def start_run(self, deployment: str, **parameters: Any) -> str:
         """Let the worker run a deployment now; the run's id."""
         (found,) = [one for one in everything(self.settings, "deployments/filter") if one["name"] == deployment]
-        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-        return str(ask(self.settings, f"deployments/{found['id']}/create_flow_run", body, timeout_s=120)["id"])
+        key = str(uuid.uuid4())  # asked again after a server error, it is still one run
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": key}
+        path = f"deployments/{found['id']}/create_flow_run"
+        run = self.wait_for(lambda: ask(self.settings, path, body, timeout_s=120)["id"], f"a run of {deployment}")
+        return str(run)
 
     def run_state(self, run: str) -> dict[str, Any]:
         """State of a run."""
