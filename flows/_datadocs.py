@@ -178,6 +178,8 @@ def _run(
     import pandas as pd
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
+    # This module speaks for itself, whatever the library's own logger is told.
+    logging.getLogger(ProgressBarsConfig.__module__).setLevel(logging.ERROR)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     for own in list(context.get_site_names()):

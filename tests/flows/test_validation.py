@@ -144,6 +144,13 @@ def test_a_check_that_cannot_be_evaluated_is_an_error(table: QualityTable) -> No
         run_suite({"minutes": frame_columns(table)}, [broken], name="x", run="r", site=None)
 
 
+def test_the_library_says_nothing_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    one = Check("one", "t", "f", "warn", "a", "sum", "why", low=0, table="day")
+    with caplog.at_level("INFO"):
+        run_suite({"day": {"date": np.array(["x"], object), "a": np.ones(1)}}, [one], name="x", run="r", site=None)
+    assert not caplog.records
+
+
 def test_every_check_can_fail(table: QualityTable) -> None:
     """A limit that nothing can break, or a column that a check does not look at, would pass for ever."""
     every = (*checks(60_000, inner_day=True), *matrix_checks())

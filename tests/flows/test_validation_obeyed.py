@@ -84,8 +84,10 @@ def test_training_gets_no_bar_that_validation_took_out(
 def test_the_registered_version_leads_to_the_pages(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     _, verdict = train._bars.fn(settings, SYMBOL)
     given: dict[str, Any] = {}
-    registry = SimpleNamespace(register=lambda name, bundle, **more: given.update(more) or 1)
-    result = SimpleNamespace(bundle=None, report=None, metrics={}, tags={"gate": "failed"}, description="A council.")
+    registry: Any = SimpleNamespace(register=lambda name, bundle, **more: given.update(more) or 1)
+    result: Any = SimpleNamespace(
+        bundle=None, report=None, metrics={}, tags={"gate": "failed"}, description="A council."
+    )
     monkeypatch.setattr(train, "load_bundle", lambda _: SimpleNamespace(manifest=None))
     train._register.fn(settings, registry, "council", result, verdict, "")
     assert given["tags"]["validation_report"] == f"http://127.0.0.1:{settings.reports.port}/{SYMBOL}/index.html"
