@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,9 +65,8 @@ def read_the_night(page: Page, up: Installation) -> None:
     page.get_by_text("Artifacts", exact=True).last.click()
     page.locator("a[href*='/artifacts/artifact/']").filter(has_text="data-docs").first.wait_for()
     shoot(page, "3-its-artifacts")
-    page.locator("a[href*='/artifacts/artifact/']").filter(has_text="NIGHT OF").or_(
-        page.locator("a[href*='/artifacts/artifact/']").filter(has_text="night of")
-    ).first.click()
+    cards = page.locator("a[href*='/artifacts/artifact/']").filter(has_text=re.compile(r"\bnight\b(?!-)"))
+    cards.first.click()
     page.wait_for_url("**/artifacts/artifact/**")
     page.get_by_role("link", name="Data Docs").first.wait_for()
     assert page.get_by_text("trained").first.is_visible()
