@@ -11,8 +11,12 @@ from click.testing import CliRunner
 
 import executor.daemon
 import purplesky
+import settings as configuration
 from executor.lanes import ThreadLanes
+from executor.notify import Herald, NotifyCounts
 from executor.private import Down, Rows, SharedStream, Up
+from executor.voices import Voices
+from settings import Settings
 
 
 def test_every_port_hears_everything_and_a_late_one_how_it_stands() -> None:
@@ -87,3 +91,34 @@ def test_commands_for_all_need_somebody_who_ever_ran(tmp_path: Path) -> None:
     result = CliRunner().invoke(purplesky.cli, ["--config", str(config), "halt"])
     assert result.exit_code != 0
     assert "the executor has not run" in str(result.exception)
+
+
+def test_messages_of_several_contracts_say_whose_they_are_and_hide_secrets(tmp_path: Path) -> None:
+    heard: list[tuple[str, str, str]] = []
+
+    class Listener(Herald):
+        def __init__(self) -> None:
+            self.closed = False
+
+        def hear(self, level: str, code: str, text: str) -> None:
+            heard.append((level, code, text))
+
+        def close(self, patience_s: float = 5.0) -> bool:
+            self.closed = True
+            return True
+
+        counts = NotifyCounts()
+
+    settings = configuration.override(
+        Settings(), paths={"data": tmp_path}, secrets={"bybit_api_key": "key-that-nobody-sees"}
+    )
+    herald = Listener()
+    voices = Voices(settings, "ONEUSDT", "live", lambda _: None, herald)
+    voices.hear("critical", "kill", "kill switch with key-that-nobody-sees")
+    voices.error(RuntimeError("lost key-that-nobody-sees"))
+    voices.close()
+    assert heard == [
+        ("critical", "kill", "ONEUSDT: kill switch with ********"),
+        ("critical", "stop", "ONEUSDT: the executor ended: RuntimeError: lost ********"),
+    ]
+    assert not herald.closed
