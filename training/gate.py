@@ -172,6 +172,9 @@ def _development_figures(
         "path_return_mean": float(totals.mean()),
         "path_return_min": float(totals.min()),
         "path_trades": float(np.mean([path.trades for path in paths])),
+        "path_fill_rate": statistics.fill_rate(
+            sum(path.trades for path in paths), sum(path.orders - path.unknown for path in paths)
+        ),
         "path_win_rate": float(np.mean([path.win_rate for path in paths])),
         "path_drawdown": float(max(statistics.max_drawdown(path.returns) for path in paths)),
         "path_sortino": float(np.mean([statistics.sortino(path.returns) for path in paths])),
@@ -192,6 +195,9 @@ def _holdout_figures(holdout: HoldOutResult) -> dict[str, float]:
         "holdout_return_high": high,
         "holdout_sharpe": track.sharpe,
         "holdout_win_rate": track.win_rate,
+        "holdout_fill_rate": statistics.fill_rate(track.trades, track.orders - track.unknown),
+        "holdout_exposure": holdout.exposure,
+        "holdout_turnover": holdout.turnover,
         "holdout_drawdown": statistics.max_drawdown(track.returns),
         "holdout_random_return": float(holdout.random.mean()),
         "holdout_buy_and_hold": holdout.buy_and_hold,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from council import Council, StrategyParams
+from council import Council, Decisions, StrategyParams
 from market.errors import TrainingError
 from training.backtest import Track
 from training.baselines import buy_and_hold, random_entries
 from training.evaluation import follow_columns
 from training.outcomes import Simulator
+from training.statistics import exposure, turnover
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +39,10 @@ class HoldOutResult:
         Share of the bars that each member's thresholds let through.
     probability : float64[n, members, 2]
         What the members said: long, short; empty where it was not kept.
+    exposure
+        Share of the time in which a position was held; NaN where it was not measured.
+    turnover
+        Value bought and sold a day, in stakes, the largest trade being one; NaN without trades.
     """
 
     track: Track
@@ -46,6 +52,8 @@ class HoldOutResult:
     buy_and_hold: float
     realized: NDArray[np.float64]
     probability: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0, 2)))
+    exposure: float = math.nan
+    turnover: float = math.nan
 
 
 class HoldOut:
@@ -94,7 +102,8 @@ class HoldOut:
         simulator = self.open()
         bars = simulator.bars
         decisions = council.vote_many(bars.values)
-        track = council_track(council, simulator)
+        track = _followed(decisions, simulator)
+        share, turned = _held(decisions, track, simulator)
         typical = StrategyParams.median_of([member.params for member in council.members])
         return HoldOutResult(
             track=track,
@@ -104,16 +113,35 @@ class HoldOut:
             buy_and_hold=buy_and_hold(bars, self._taker_fee),
             realized=realized(council, decisions.probability),
             probability=decisions.probability,
+            exposure=share,
+            turnover=turned,
         )
 
 
 def council_track(council: Council, simulator: Simulator) -> Track:
     """Track record of a finished council on the bars of a simulator."""
-    bars = simulator.bars
-    decisions = council.vote_many(bars.values)
+    return _followed(council.vote_many(simulator.bars.values), simulator)
+
+
+def _followed(decisions: Decisions, simulator: Simulator) -> Track:
     params = [decisions.params(row) for row in range(len(decisions))]
-    (track,) = follow_columns([(decisions.side, params)], bars.close_ms, simulator)
+    (track,) = follow_columns([(decisions.side, params)], simulator.bars.close_ms, simulator)
     return track
+
+
+def _held(decisions: Decisions, track: Track, simulator: Simulator) -> tuple[float, float]:
+    """Exposure and turnover of what was traded."""
+    bars, rows = simulator.bars, np.flatnonzero(track.filled)
+    span = (int(bars.open_ms[0]), int(bars.close_ms[-1]))
+    if not len(rows):
+        return 0.0, math.nan
+    params = [own for row in rows.tolist() if (own := decisions.params(row)) is not None]
+    lives = simulator.lives(rows, decisions.side[rows], params)
+    stake, days = float(lives.entry_value.max()), (span[1] - span[0]) / 86_400_000
+    return (
+        exposure(lives.entry_ms, lives.exit_ms, span),
+        turnover(lives.entry_value, lives.exit_value, stake, days),
+    )
 
 
 def realized(council: Council, probability: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -54,6 +54,7 @@ def describe(findings: Findings) -> str:
         "| figure | development (out of fold) | hold-out |\n|---|---|---|\n"
         f"| net return | {percent(figures['path_return_mean'])} | {percent(figures['holdout_return'])} |\n"
         f"| trades | {figures['path_trades']:.0f} | {figures['holdout_trades']:.0f} |\n"
+        f"| orders filled | {share(figures['path_fill_rate'])} | {share(figures['holdout_fill_rate'])} |\n"
         f"| win rate | {share(figures['path_win_rate'])} | {share(figures['holdout_win_rate'])} |\n"
         f"| largest drawdown | {share(figures['path_drawdown'])} | {share(figures['holdout_drawdown'])} |\n\n"
         f"{findings.study.trials} trials, {figures['tried']:.0f} configurations, "

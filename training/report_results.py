@@ -13,7 +13,7 @@ from training.charts import chart, layer
 from training.findings import Findings
 from training.outcomes import tradable
 from training.report_words import bars as bars_text
-from training.report_words import percent, section, table, times, when
+from training.report_words import percent, section, share, table, times, when
 
 _DAY_MS = 86_400_000
 #: Stretches of unusable bars that are listed.
@@ -66,10 +66,16 @@ def holdout_chart(findings: Findings) -> str:
         title="Council, hold-out",
         note="The last part of the data, read once, after the council was chosen. Dots are trades. Buying and holding "
         f"returned {percent(figures['holdout_buy_and_hold'])}, random entries with the same plans "
-        f"{percent(figures['holdout_random_return'])} on average.{unknown}",
+        f"{percent(figures['holdout_random_return'])} on average. Of its orders {share(figures['holdout_fill_rate'])} "
+        f"were filled; it held a position for {share(figures['holdout_exposure'])} of the time and turned its stake "
+        f"over {_count(figures['holdout_turnover'])} times a day.{unknown}",
         x_labels=times(at),
         percent=True,
     )
+
+
+def _count(value: float) -> str:
+    return f"{value:.1f}" if np.isfinite(value) else "0"
 
 
 def drawdown_chart(findings: Findings) -> str:

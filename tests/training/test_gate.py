@@ -104,6 +104,11 @@ def test_everything_tried_counts_even_what_never_traded() -> None:
     assert many.figures["tried"] == 209
     assert many.figures["dsr_hurdle"] > few.figures["dsr_hurdle"]
     assert many.dsr < few.dsr
+    # Copies of one trial are one trial to the paper, and many to the gate.
+    copies = np.column_stack([evidence.returns[:, :9]] + [evidence.returns[:, 3] * (1 + 1e-6 * n) for n in range(200)])
+    verdict = Evidence(returns=copies).verdict()
+    assert verdict.figures["tried_independent"] < 40
+    assert verdict.dsr < verdict.figures["dsr_independent"] <= verdict.figures["psr"]
 
 
 def test_what_is_unknown_meets_nothing() -> None:
