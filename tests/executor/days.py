@@ -50,7 +50,7 @@ from training.outcomes import Costs, Simulator, tradable
 
 ROOT = Path(__file__).parents[2]
 SYMBOL = SYNTHETIC.symbol
-LEVELS = 50
+LEVELS = 200
 #: Passive and directional entries, targets at market and in the book: each member may carry a plan on its own.
 STYLES = (
     StrategyParams(offset_atr=0.05, stop_atr=1.0, target_atr=1.5, tif_bars=2, hold_bars=5),
@@ -87,7 +87,7 @@ def trained(hours: int = 8) -> tuple[Council, TrainingProfile]:
             booster = lgb.train(options, data, 20)
             models[side] = TreeModel.from_booster(booster)
             levels.append(float(np.quantile(booster.predict(bars.values[:, columns]), 0.85)))
-        members.append(Member(rank, params, *levels, models))
+        members.append(Member(rank, params, levels[0], levels[1], models))
     profile = TrainingProfile.of(bars.values, names)
     manifest = Manifest(SYMBOL, "1m", LEVELS, MINUTE, "0" * 64, (0, 1), "", {"passed": True}, profile=profile)
     return Council(tuple(members), 0.3, names, picked, manifest), profile
