@@ -109,7 +109,10 @@ def _known(value: float | None, form: str) -> str:
 def _findings(report: DayReport) -> str:
     if not report.findings:
         return '<div class="card">None.</div>'
-    return "".join(_finding(finding) for finding in report.findings)
+    # The worst first, whichever suite it is of.
+    return "".join(
+        _finding(finding) for finding in sorted(report.findings, key=lambda one: list(_ACTIONS).index(one.action))
+    )
 
 
 def _finding(finding: Finding) -> str:

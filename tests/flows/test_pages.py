@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -10,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pytest
 
-from flows import _svg
+from flows import _pages, _svg
 from flows._offline import make_offline
 from flows.validation import ValidationReport
 from tests.flows.archives import SYMBOL
@@ -131,3 +132,12 @@ def test_plots_show_holes_and_cuts() -> None:
     assert 'class="cut"' not in _svg.series(np.arange(1000), spikes, label="x", unit="u", bars=True)
     assert "nothing is known" in _svg.series(minutes, np.full(100, np.nan), label="x", unit="u")
     assert "<svg" in _svg.series(np.array([3]), np.array([0.0]), label="x", unit="u")
+
+
+def test_the_worst_finding_comes_first(judged: ValidationReport) -> None:
+    first = judged.days[0]
+    told, masked = replace(first.findings[0], action="warn", check="told"), first.findings[0]
+    blocked = replace(first.findings[0], action="block", check="stops")
+    text = _pages._findings(replace(first, checks=(told, masked, blocked)))
+    places = [text.index(f'id="{name}"') for name in ("stops", masked.check, "told")]
+    assert places == sorted(places)
