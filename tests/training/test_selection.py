@@ -208,6 +208,11 @@ def test_the_holdout_is_read_once(desk: Desk) -> None:
     np.testing.assert_array_equal(result.side, decisions.side)
     assert not result.track.taken[decisions.side == 0].any()
     assert result.realized.shape == (2, 2)
+    # A position is held for at most the time from a plan's decision to its end, and bought and sold about once each.
+    assert result.track.trades > 3
+    assert 0.0 < result.exposure < 1.0
+    days = (simulator.bars.close_ms[-1] - simulator.bars.open_ms[0]) / 86_400_000
+    assert 1.0 < result.turnover * days <= 2.02 * result.track.trades
     with pytest.raises(TrainingError, match="was read 1 times"):
         holdout.judge(council, seed=1)
     assert holdout.reads == 1

@@ -211,6 +211,14 @@ def test_processes_change_nothing(whole: StudyResult, tmp_path: Path) -> None:
     _same(whole, study_process.run(tmp_path / "study", workers=2))
 
 
+def test_no_trial_is_started_after_the_time_budget(whole: StudyResult, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    assert study_process.run(folder, time_budget_s=1e-9).trials == 0
+    # What was left out is made up for when there is time again.
+    later = study_process.run(folder, trials=2)
+    assert [trial.params for trial in later.finished] == [trial.params for trial in whole.finished[:2]]
+
+
 def test_trials_below_the_median_are_stopped_and_still_count(whole: StudyResult) -> None:
     ends = {trial.user_attrs["ended"] for trial in whole.finished}
     assert ends <= {"complete", "pruned", "silent"}
