@@ -22,7 +22,7 @@ class Pool:
     def others(self, symbol: str) -> Decimal | None:
         """Result of all but one contract; unknown if one of them is."""
         total = Decimal(0)
-        for name, result in self._results.items():
+        for name, result in list(self._results.items()):  # a thread may make another contract ready
             found = Decimal(0) if name == symbol else result()
             if found is None:
                 return None

@@ -183,12 +183,14 @@ class SharedStream(PrivateStream):
         self._last: Up | Down | None = None
 
     def port(self) -> StreamPort:
-        """A place to listen at; it begins with the state of the connection."""
-        port = StreamPort(self)
+        """A place to listen at, once it runs."""
+        return StreamPort(self)
+
+    def enter(self, port: StreamPort) -> None:
+        """Somebody listens there from now on; it begins with the state of the connection."""
         if self._last is not None:
             port.incoming.append(self._last)
         self._ports.append(port)
-        return port
 
     def leave(self, port: StreamPort) -> None:
         """Nobody listens there any more."""
@@ -211,7 +213,8 @@ class StreamPort:
         self._stream = stream
 
     async def run(self) -> None:
-        """Nothing to keep up here."""
+        """Begin to listen: in the loop, for it may have been made in a thread. Nothing is kept up here."""
+        self._stream.enter(self)
 
     def close(self) -> None:
         """Listen no more."""

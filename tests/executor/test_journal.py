@@ -14,6 +14,7 @@ from executor.journal import FILE, Journal, JournalError, Turn
 from executor.reader import JournalReader, post_command
 from executor.replay import ReplayMismatch, replay
 from executor.state import CoreState
+from executor.upgrades import SchemaError
 from tests.executor.conftest import CONFIG, COUNCILS, Bench
 
 GATEWAY = b'{"account":1}'
@@ -206,7 +207,7 @@ def test_a_journal_of_another_schema_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / FILE) as db:
         db.execute("PRAGMA user_version=99")
     db.close()
-    with pytest.raises(JournalError, match="schema 99"):
+    with pytest.raises(SchemaError, match="schema 99"):
         Journal(tmp_path)
 
 

@@ -19,13 +19,14 @@ from executor.voices import Voices
 from settings import Settings
 
 
-def test_every_port_hears_everything_and_a_late_one_how_it_stands() -> None:
+async def test_every_port_hears_everything_and_a_late_one_how_it_stands() -> None:
     stream = SharedStream("ws://127.0.0.1:9/", "key", "secret")
-    first = stream.port()
+    first, late = stream.port(), stream.port()
+    await first.run()
     stream._put(Up())
     rows = Rows("execution", ({"symbol": "ONEUSDT"},))
     stream._put(rows)
-    late = stream.port()
+    await late.run()
     stream._put(rows)
     assert list(first.incoming) == [Up(), rows, rows]
     assert list(late.incoming) == [Up(), rows]
