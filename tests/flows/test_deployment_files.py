@@ -134,3 +134,16 @@ def test_the_containers_instructions_are_known() -> None:
     assert words <= {"FROM", "RUN", "WORKDIR", "COPY", "USER", "ENV", "ENTRYPOINT", "CMD"}
     for source in re.findall(r"^COPY (?:--\S+ )?(\S+) ", text, re.MULTILINE):
         assert (ROOT / source).exists()
+
+
+def test_studies_go_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database instead of a journal file; SQLite stands for PostgreSQL, by the same storage of Optuna's."""
+    from training.studybook import DATABASE, JOURNAL, Heritage, StudyBook
+
+    monkeypatch.setenv(DATABASE, f"sqlite:///{tmp_path / 'studies.db'}")
+    for _ in range(2):
+        with StudyBook(tmp_path / "one", Heritage(), "space") as book:
+            book.study.ask()
+    assert len(book.study.trials) == 2
+    assert (tmp_path / "one" / JOURNAL).read_bytes() == b""
+    assert (tmp_path / "studies.db").stat().st_size > 0
