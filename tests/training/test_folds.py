@@ -13,9 +13,10 @@ from training.folds import (
     deployed_threshold,
     margins,
     out_of_fold,
+    ranking,
     realized_shares,
 )
-from training.models import BoosterParams
+from training.models import BoosterParams, threshold
 from training.outcomes import Outcomes
 from training.splits import CombinatorialPurgedSplit, WalkForwardSplit
 
@@ -53,6 +54,11 @@ def test_every_path_speaks_on_every_row_and_skill_shows() -> None:
         assert abs(np.nanmean(realized_shares(layout, folds.predictions, share)) - share) < 0.03
         level = deployed_threshold(folds.predictions, 0, share)
         assert share - 0.02 < (folds.predictions[:, :, 0] >= level).mean() <= share
+        # One ranking serves all shares, and is what each block's threshold is set on.
+        found = margins(layout, folds.predictions, share, 2, ranking(layout, folds.predictions))
+        for block, rows in enumerate(layout.blocks):
+            own = threshold(layout.unseen(folds.predictions, block, 1), share)
+            np.testing.assert_array_equal(found[:, rows, 1], folds.predictions[:2, rows, 1] - own)
 
 
 def test_paths_are_finished_one_after_the_other_and_a_stop_saves_the_rest() -> None:
