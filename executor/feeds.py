@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,6 +63,7 @@ class Feeds:
     def __init__(self, settings: Settings, symbols: Sequence[str]) -> None:
         self._settings = settings
         self._queue: asyncio.Queue[Item] = asyncio.Queue(_QUEUE)
+        self._backlog: deque[Item] = deque()
         self._lines: list[_Line] = []
         self._names: dict[bytes, str] = {}
         self.refused: dict[str, PurpleSkyError] = {}
@@ -89,6 +92,8 @@ class Feeds:
     async def some(self) -> list[Item]:
         """What waits, at most so many; an empty list after a quarter of a second of silence."""
         await self._mend()
+        if self._backlog:
+            return [self._backlog.popleft() for _ in range(min(len(self._backlog), _AT_ONCE))]
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 items = [await self._queue.get()]
@@ -128,5 +133,9 @@ class Feeds:
                 if len(line.symbols) == 1:
                     self.refused[line.symbols[0]] = error
                     continue
+                # What came before the loss stays before it, and what is missed until the next snapshot is a gap.
+                while not self._queue.empty():
+                    self._backlog.append(self._queue.get_nowait())
+                self._backlog.append(Item(line.symbols, Disconnected(time.time_ns(), error.message)))
                 for symbol in line.symbols:
                     self._connect((symbol,))

@@ -20,14 +20,15 @@ from council.registry import Registry
 from executor import replay_session, run_executors, status_text
 from executor import unit as units
 from executor.compare import compare_session
-from executor.feeds import Feeds
+from executor.feeds import Feeds, Item
 from executor.reader import JournalReader
 from executor.session import Session
 from executor.status import folder_of, read_status, send_command, traded_symbols
+from executor.tasks import put_away
 from executor.unit import ExecutorSummary
 from features import feature_names, spec_hash
-from market.errors import ExecutorError, NoProductionError
-from market.feed import Frame
+from market.errors import ExecutorError, NoProductionError, VenueError
+from market.feed import Disconnected, Frame
 from market.lake import Lake
 from market.recorder import Recorder
 from settings import Settings
@@ -165,6 +166,36 @@ async def test_nobody_with_a_council_and_nothing_held_is_refused(
         empty_registry(settings.paths.mlruns)
         with pytest.raises(NoProductionError):
             await asyncio.to_thread(run_executors, settings, [ONE, TWO], max_seconds=30)
+
+
+async def test_a_refused_topic_costs_its_own_contract_only(tmp_path: Path) -> None:
+    feeds = Feeds(make_settings(tmp_path), [ONE, TWO])
+
+    async def refuse() -> None:
+        raise VenueError("the venue refuses subscribe", advice="Check the symbols")
+
+    async def refused(line: Any) -> None:
+        await put_away(line.task)
+        line.task = asyncio.create_task(refuse())
+        await asyncio.wait([line.task])
+
+    [line] = feeds._lines
+    await refused(line)
+    while not feeds._queue.empty():
+        feeds._queue.get_nowait()
+    before = Item((ONE,), Frame(b"{}", 1))
+    feeds._queue.put_nowait(before)
+    first, loss = await feeds.some()
+    # What came before the loss is handed over before it, and both contracts know that something is missing.
+    assert first == before
+    assert (loss.symbols, type(loss.what)) == ((ONE, TWO), Disconnected)
+    assert [one.symbols for one in feeds._lines] == [(ONE,), (TWO,)]
+    assert feeds.refused == {}
+    await refused(feeds._lines[1])
+    await feeds.some()
+    assert set(feeds.refused) == {TWO}
+    assert [one.symbols for one in feeds._lines] == [(ONE,)]
+    await feeds.close()
 
 
 async def test_a_frame_goes_to_whom_it_concerns(tmp_path: Path) -> None:
