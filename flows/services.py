@@ -172,7 +172,14 @@ def become(settings: Settings, name: str, *, host: str = "127.0.0.1", config: Pa
     if name not in SERVICES:
         raise ConfigError(f"{name!r} is no service", advice=f"Use one of {', '.join(SERVICES)}")
     service = SERVICES[name](settings, host)
-    named = {} if config is None else {CONFIG: str(config.resolve())}
+    # Flow runs work in the folder of the sources: what is relative here must mean the same there.
+    named = {
+        "PURPLESKY_PATHS__DATA": str(settings.paths.data.resolve()),
+        "PURPLESKY_PATHS__MLRUNS": str(settings.paths.mlruns.resolve()),
+    }
+    file = config or (Path("purplesky.toml") if Path("purplesky.toml").exists() else None)
+    if file is not None:
+        named[CONFIG] = str(file.resolve())
     if name == "worker":
         from flows.housekeeping import bury_at_start
 

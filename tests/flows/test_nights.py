@@ -111,6 +111,7 @@ def test_each_symbol_has_its_own_outcome(
     assert told[1][-1]["type"] == "success"
 
 
+@pytest.mark.slow
 def test_a_registry_that_is_down_is_tried_again(
     settings: Settings, tmp_path: Path, told: tuple[str, list[dict[str, Any]]]
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_full_disk_stops_the_night_before_it_begins(settings: Settings, tmp_pa
     assert after == before
 
 
+@pytest.mark.slow
 def test_too_little_data_is_a_reason_and_no_failure(settings: Settings, tmp_path: Path) -> None:
     run_import(settings, write_archives(tmp_path / "archives", hours=0.5), SYMBOL)
     night_of(settings, per_symbol={SYMBOL: {"min_bars": 5000}})
@@ -199,6 +201,7 @@ def test_nights_are_kept_whole(tmp_path: Path) -> None:
     assert not list((tmp_path / "nights").glob(".*"))
 
 
+@pytest.mark.slow
 def test_backfill_and_backup_as_flows(settings: Settings, tmp_path: Path) -> None:
     folder = write_archives(tmp_path / "archives", hours=0.2)
     with runtime.session(settings):

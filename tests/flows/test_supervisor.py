@@ -268,3 +268,20 @@ def test_status_without_a_symbol_is_the_installation(
 
 def test_spans_in_words() -> None:
     assert [supervisor.span(s) for s in (0, 61, 3_700, 90_061)] == ["0 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]
+
+
+def test_a_service_keeps_its_folders_wherever_runs_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flow runs work in the folder of the sources: a relative path once meant another folder there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "purplesky.toml").write_text("", encoding="utf-8")
+    seen: dict[str, str] = {}
+
+    def execute(program: str, words: list[str], env: dict[str, str]) -> None:
+        seen.update(env)
+
+    monkeypatch.setattr(os, "execvpe", execute)
+    services.become(load(), "reports")
+    assert seen["PURPLESKY_PATHS__DATA"] == str(tmp_path / "data")
+    assert seen["PURPLESKY_CONFIG"] == str(tmp_path / "purplesky.toml")
+    with pytest.raises(ConfigError, match="no service"):
+        services.become(load(), "nonsense")
