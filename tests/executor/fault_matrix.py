@@ -14,15 +14,21 @@ wrong, let the market and the clock go on, mend it, end the plan, and compare jo
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from executor.events import Flatten
+from simulation import SYNTHETIC
+from tests.executor.ear import LEVELS
 from tests.executor.rig import QUIET, Rig, rig
 
 PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
@@ -31,6 +37,7 @@ CREATE, CANCEL, STOP = "/v5/order/create", "/v5/order/cancel", "/v5/position/tra
 SEEDS, DEATHS = 2, 2
 #: Steps of a plan's life at which it can die; more than a life has, so that none is missed.
 STEPS = 120
+DEATH = "death"
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,12 @@ class Trouble:
     name: str
     start: Callable[[Rig], None]
     bystander: bool = False
+    market: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The exchange's word for it."""
+        return self.name.partition(",")[0].partition(" (")[0]
 
 
 def _fault(kind: str, name: str = "", **fields: Any) -> Trouble:
@@ -57,6 +70,28 @@ def _held(made: Rig, kind: str, **fields: Any) -> None:
 def _hand(made: Rig, side: str) -> None:
     made.foreign = True
     made.fault("manual-position", side=side, qty="0.005", position=0)
+
+
+def _order(made: Rig) -> None:
+    """Somebody leaves a limit order far from the market; nobody but them may touch it."""
+    price = SYNTHETIC.tick_size * int((made.listing.best_bid or 0) * 0.97)
+    made.fault("manual-order", side="Buy", qty="0.005", price=f"{price:f}", position=made.places()[0][0])
+
+
+def _deafen(made: Rig) -> None:
+    assert made.ear is not None
+    made.ear.deaf = True
+
+
+def _lose(made: Rig) -> None:
+    assert made.ear is not None
+    made.ear.lose()
+
+
+def _market(kind: str, **fields: Any) -> Trouble:
+    """Something about the book that the executor sees."""
+    on = f"orderbook.{LEVELS}.*"
+    return Trouble(f"{kind}, on {on}", lambda made: made.fault(kind, on=on, **fields), market=True)
 
 
 def _troubles() -> Iterator[Trouble]:
@@ -85,7 +120,12 @@ def _troubles() -> Iterator[Trouble]:
     for kind in ("cut", "half-open", "malform"):
         yield _fault(kind, on="*", count=2)
     yield _fault("unknown-field", on="*")
+    for kind in ("wrong", "restart", "snapshot", "malform", "drop"):
+        yield _market(kind)
+    yield Trouble("kill (the market stream)", _lose, market=True)
+    yield Trouble("freeze (the market stream)", _deafen, market=True)
     yield Trouble("kill (the private stream)", lambda made: made.stream.cut("killed"))
+    yield Trouble("freeze (the private stream)", lambda made: made.stream.freeze())
     yield _fault("reject", count=1)
     yield _fault("cancel-post-only", count=1)
     yield _fault("fill-on-cancel", share=0.5)
@@ -96,6 +136,7 @@ def _troubles() -> Iterator[Trouble]:
     yield Trouble("adl, a half", lambda made: _held(made, "adl", share=0.5))
     yield Trouble("liquidate", lambda made: _held(made, "liquidate"))
     yield Trouble("funding", lambda made: _held(made, "funding", rate="0.001"))
+    yield Trouble("manual-order", _order)
     yield Trouble("manual-position, the same side", lambda made: _hand(made, "Buy"), bystander=True)
     yield Trouble("manual-position, the other side", lambda made: _hand(made, "Sell"), bystander=True)
 
@@ -171,11 +212,25 @@ def run_cell(trouble: Trouble, state: str, seed: int) -> list[str]:
     chance = random.Random(f"{trouble.name}/{state}/{seed}")
     with tempfile.TemporaryDirectory() as folder, rig(Path(folder), seed=seed, hedge=_hedge(trouble, seed)) as made:
         made.atr = chance.choice((30.0, 150.0))
+        if trouble.market:
+            made.listen()
+            made.run(21)  # the first bar is not whole
         STATES[state](made)
         trouble.start(made)
         made.run(chance.choice((3, 8, 14)), _hands(made, chance))
         made.mend()
-        return _end(made, bystander=trouble.bystander)
+        if made.ear is not None and made.ear.deaf:
+            made.ear.deaf = False
+            made.ear.lose()
+        return _end(made, bystander=trouble.bystander) + _touched(made, trouble)
+
+
+def _touched(made: Rig, trouble: Trouble) -> list[str]:
+    """Whether somebody else's order is as they left it."""
+    if trouble.kind != "manual-order":
+        return []
+    theirs = [row for row in made.truth("/v5/order/realtime") if not row["orderLinkId"] and not row["stopOrderType"]]
+    return [] if len(theirs) == 1 else [f"of somebody else's order there is {theirs}"]
 
 
 def run_death(step: int, seed: int) -> list[str]:
@@ -241,16 +296,16 @@ def deaths() -> Iterator[tuple[int, int]]:
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 
-def page(failed: dict[tuple[str, str], int] | None = None, died: int = 0) -> str:
-    """The page in Markdown, for so many failures."""
-    failed = failed or {}
-    runs, ends = len(list(cells())), len(list(deaths()))
+def page(failed: dict[tuple[str, str], int], died: int, there: set[str]) -> str:
+    """The page in Markdown, for so many failures of the rows that were run."""
+    runs, ends = sum(trouble.name in there for trouble, _, _ in cells()), len(list(deaths())) * (DEATH in there)
     total = sum(failed.values()) + died
     head = "| misbehaviour | " + " | ".join(STATES) + " |\n|---|" + "---|" * len(STATES) + "\n"
     rows = ""
     for trouble in TROUBLES:
-        good = [SEEDS - failed.get((trouble.name, state), 0) for state in STATES]
-        rows += f"| {trouble.name.replace('*', chr(92) + '*')} | " + " | ".join(f"{n}/{SEEDS}" for n in good) + " |\n"
+        good = [f"{SEEDS - failed.get((trouble.name, state), 0)}/{SEEDS}" for state in STATES]
+        rows += f"| {_escaped(trouble)} | " + " | ".join(good if trouble.name in there else ["-"] * len(good)) + " |\n"
+    fate = f"{ends} | {ends - died}" if DEATH in there else "- | -"
     return (
         "# Fault matrix\n\n"
         "Generated by `python -m tests.executor.fault_matrix --write`; do not edit.\n\n"
@@ -261,40 +316,86 @@ def page(failed: dict[tuple[str, str], int] | None = None, died: int = 0) -> str
         "close.\n"
         "- No execution and no flat position is invented; none of ours is missed.\n"
         "- When the plan has ended, the journal's money is the venue's, but for the venue's own rounding.\n\n"
-        "Columns are the state of order and position when it begins to go wrong. Every second run is in hedge mode.\n\n"
+        "Columns are the state of order and position when it begins to go wrong. Every second run is in hedge mode. A "
+        "row tells of its last run, `-` that it was not run yet; `--only` renews some.\n\n"
         f"{head}{rows}\n"
         "## Death\n\n"
         "The process dies before or after a write of the journal, or before or after an order is handed over, and "
-        "another one goes on from its files. A request that was on its way may or may not arrive.\n\n"
-        f"| steps | runs | held |\n|---|---|---|\n| 1 to {STEPS} | {ends} | {ends - died} |\n\n"
-        "Misbehaviour of the market stream (`wrong`, `restart`, `snapshot`) does not reach orders; it is told to the "
-        "features, which mark what they cannot trust.\n"
+        "another one goes on from its files. A request that was on its way may or may not arrive. Processes "
+        "that SIGKILL ends, at these steps and at random instants, are in `tests/executor/test_sigkill.py`.\n\n"
+        f"| steps | runs | held |\n|---|---|---|\n| 1 to {STEPS} | {fate} |\n"
     )
+
+
+def _escaped(trouble: Trouble) -> str:
+    return trouble.name.replace("*", "\\*")
+
+
+def published() -> tuple[dict[tuple[str, str], int], int, set[str]]:
+    """What the page says by now: failures of cells, failures of deaths, and the rows that it has."""
+    failed: dict[tuple[str, str], int] = {}
+    died, there = 0, set()
+    rows = {line.split(" | ")[0].removeprefix("| "): line.strip("| ").split(" | ") for line in _lines()}
+    for trouble in TROUBLES:
+        if (row := rows.get(_escaped(trouble))) is not None and "-" not in row:
+            there.add(trouble.name)
+            lost = {(trouble.name, state): SEEDS - int(n.partition("/")[0]) for state, n in zip(STATES, row[1:])}
+            failed |= {cell: count for cell, count in lost.items() if count}
+    if (row := rows.get(f"1 to {STEPS}")) is not None and row[1] == str(len(list(deaths()))):
+        there.add(DEATH)
+        died = int(row[1]) - int(row[2])
+    return failed, died, there
+
+
+def _lines() -> list[str]:
+    return PAGE.read_text(encoding="utf-8").splitlines() if PAGE.exists() else []
+
+
+def _every() -> list[tuple[Trouble | None, str, int, int]]:
+    """All runs: of cells, with their state, and of deaths, with their step."""
+    runs: list[tuple[Trouble | None, str, int, int]] = [(one, state, 0, seed) for one, state, seed in cells()]
+    return runs + [(None, "", step, seed) for step, seed in deaths()]
+
+
+def _work(place: int) -> tuple[int, list[str]]:
+    """One run by its place among all: troubles do not travel between processes."""
+    trouble, state, step, seed = _every()[place]
+    return place, run_death(step, seed) if trouble is None else run_cell(trouble, state, seed)
 
 
 def main() -> int:
     """Run all of it."""
     parser = argparse.ArgumentParser(description="Run the fault matrix.")
     parser.add_argument("--write", action="store_true", help="write the page")
-    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--only", default="", help="rows whose name this pattern finds")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds of each cell")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     options = parser.parse_args()
-    failed: dict[tuple[str, str], int] = {}
-    died = 0
-    for trouble, state, seed in cells():
-        if options.only in trouble.name and seed <= options.seeds:
-            for number, problem in enumerate(run_cell(trouble, state, seed)):
-                failed[trouble.name, state] = failed.get((trouble.name, state), 0) + (number == 0)
-                sys.stdout.write(f"{trouble.name} / {state} / {seed}: {problem}\n")
-                sys.stdout.flush()
-    for step, seed in deaths():
-        if not options.only and seed <= options.seeds:
-            problems = run_death(step, seed)
-            died += bool(problems)
-            sys.stdout.writelines(f"death at {step} / {seed}: {problem}\n" for problem in problems)
+    if options.write and options.seeds != SEEDS:
+        parser.error("the page tells of whole rows: leave out --seeds")
+    every = _every()
+    names = [trouble.name if trouble else DEATH for trouble, _, _, _ in every]
+    wanted = [
+        place for place, run in enumerate(every) if run[3] <= options.seeds and re.search(options.only, names[place])
+    ]
+    failed, died, there = published()
+    renewed = {names[place] for place in wanted}
+    failed = {cell: count for cell, count in failed.items() if cell[0] not in renewed}
+    died = 0 if DEATH in renewed else died
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        for done, (place, problems) in enumerate(pool.map(_work, wanted, chunksize=4), 1):
+            trouble, state, step, seed = every[place]
+            name = f"{trouble.name} / {state}" if trouble else f"{DEATH} at {step}"
+            sys.stdout.writelines(f"{name} / {seed}: {problem}\n" for problem in problems)
+            if done % 50 == 0 or done == len(wanted):
+                sys.stdout.write(f"{done} of {len(wanted)}\n")
             sys.stdout.flush()
+            if trouble is None:
+                died += bool(problems)
+            elif problems:
+                failed[trouble.name, state] = failed.get((trouble.name, state), 0) + 1
     if options.write:
-        PAGE.write_text(page(failed, died), encoding="utf-8")
+        PAGE.write_text(page(failed, died, there | renewed), encoding="utf-8")
     return 1 if failed or died else 0
 
 

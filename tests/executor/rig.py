@@ -34,6 +34,7 @@ from simulation import SYNTHETIC
 from simulation.exchange import LocalExchange
 from simulation.exchange.misbehaviour import Fault
 from tests.executor.conftest import CONFIG, COUNCILS
+from tests.executor.ear import Ear
 from tests.executor.wires import Killed, SimLanes, SimStream, Wire
 
 SYMBOL = SYNTHETIC.symbol
@@ -113,6 +114,7 @@ class Rig:
         self.kills = 0
         self.signal, self.atr = 0.5, 150.0
         self.foreign = False
+        self.ear: Ear | None = None
         self._naked_ms: int | None = None
         self._monotonic = 1_000.0
         self._bars = self.now_ms // BAR_MS
@@ -282,13 +284,21 @@ class Rig:
 
     def _turn(self) -> None:
         self.clock.saw(self.now_ms, self._monotonic)
+        if self.ear is not None:
+            self.ear.turn()
+            return
         bar = self.now_ms // BAR_MS
         self.session.pulse(at_once=bar > self._bars)
         if bar > self._bars:
             self._bars = bar
-            self.session.drive([self._bar(bar * BAR_MS)])
+            self.session.drive([self.bar(bar * BAR_MS)])
 
-    def _bar(self, close_ms: int) -> Event:
+    def listen(self) -> None:
+        """From now on bars come from the exchange's public frames; the signal remains ours."""
+        self.ear = Ear(self, BAR_MS)
+
+    def bar(self, close_ms: int) -> Event:
+        """A bar as it is wished for."""
         bid, ask = self.listing.best_bid or -1, self.listing.best_ask or -1
         return BarClosed(
             now_ms=self.now_ms,

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from tests.executor.fault_matrix import PAGE, STATES, STEPS, TROUBLES, Trouble, cells, deaths, page, run_cell, run_death
+from simulation.exchange.misbehaviour import KINDS
+from tests.executor.fault_matrix import (
+    PAGE,
+    STATES,
+    STEPS,
+    TROUBLES,
+    Trouble,
+    cells,
+    deaths,
+    page,
+    published,
+    run_cell,
+    run_death,
+)
 
 #: One state of each row, another one in each row: every state and every misbehaviour is met.
 _SOME = [(trouble, list(STATES)[(3 * row) % len(STATES)]) for row, trouble in enumerate(TROUBLES)]
@@ -33,7 +46,15 @@ def test_all_of_the_deaths() -> None:
 
 
 def test_the_page_is_current_and_says_that_all_held() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page()
+    failed, died, there = published()
+    assert PAGE.read_text(encoding="utf-8") == page(failed, died, there)
+    assert (failed, died) == ({}, 0)
+    assert sum(trouble.name in there for trouble, _, _ in cells()) + len(list(deaths())) >= 1_000
+
+
+def test_every_kind_of_misbehaviour_has_a_row() -> None:
+    assert {trouble.kind for trouble in TROUBLES} - {"nothing"} == set(KINDS)
+    assert len({trouble.name for trouble in TROUBLES}) == len(TROUBLES)
 
 
 def test_there_are_enough_runs() -> None:

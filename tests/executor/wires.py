@@ -142,7 +142,7 @@ class SimStream(PrivateStream):
                 self.cut(kind)
                 return
             if kind == "half-open":
-                self._silent, self._back_ms = True, self._rig.now_ms + 15_000
+                self.freeze()
                 return
             if kind in ("stall", "latency"):
                 delay += round(active.fault.pause * 1000)
@@ -163,6 +163,10 @@ class SimStream(PrivateStream):
         self._late.clear()
         self._connected = self._silent = False
         self._back_ms = self._rig.now_ms + 1_000
+
+    def freeze(self) -> None:
+        """The connection becomes half-open: no data, no close."""
+        self._silent, self._back_ms = True, self._rig.now_ms + 15_000
 
     def advance(self) -> None:
         """Let time pass on the wire."""
