@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,8 +65,7 @@ def read_the_night(page: Page, up: Installation) -> None:
     page.get_by_text("Artifacts", exact=True).last.click()
     page.locator("a[href*='/artifacts/artifact/']").filter(has_text="data-docs").first.wait_for()
     shoot(page, "3-its-artifacts")
-    cards = page.locator("a[href*='/artifacts/artifact/']").filter(has_text=re.compile(r"\bnight\b(?!-)"))
-    cards.first.click()
+    page.locator("a[href*='/artifacts/artifact/']").filter(has_text="night of").first.click()
     page.wait_for_url("**/artifacts/artifact/**")
     page.get_by_role("link", name="Data Docs").first.wait_for()
     assert page.get_by_text("trained").first.is_visible()
@@ -177,6 +175,7 @@ def test_a_morning(browser: Browser, tmp_path: Path) -> None:
         # The way back is the same click on the version before.
         promote(page, up, 1)
         wait_taken_over(up, 1)
+        page.goto(f"http://127.0.0.1:{up.settings.executor.page_port}/")
         page.get_by_text("version 1").first.wait_for()
         assert up.pid("executor") == pid, "it was not started again"
 
