@@ -14,11 +14,16 @@ from executor.replay import replay_session
 from tests.executor.days import SYMBOL, Account, backtested, captured_session, declared, executed
 
 #: Limits of the account as a whole, which a backtest does not have.
-UNLIMITED: dict[str, Any] = {"max_drawdown": "0.99", "max_daily_loss": "0.99", "loss_streak": 0}
+UNLIMITED: dict[str, Any] = {
+    "max_drawdown": "0.99",
+    "max_daily_loss": "0.99",
+    "loss_streak": 0,
+    "max_entries_per_hour": 0,
+}
 #: The rules by which an executor may leave a signal alone and a backtest does not: the beginnings of their reasons.
 RULES = (
     "bar not whole", "unknown here, known in training", "far outside training", "frozen",
-    "ATR unknown", "daily loss limit", "cooldown after losses", "spread",
+    "ATR unknown", "daily loss limit", "cooldown after losses", "spread", "rate limit", "portfolio",
 )  # fmt: skip
 
 
