@@ -16,8 +16,8 @@ from settings import Settings
 
 State = Literal["trained", "skipped", "blocked", "failed"]
 SCHEMA = 1
-#: How each state is shown.
-MARKS: dict[State, str] = {"trained": "✅", "skipped": "⏭️", "blocked": "⛔", "failed": "❌"}
+#: In the order in which they are counted.
+STATES: tuple[State, ...] = ("trained", "skipped", "blocked", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,30 +90,36 @@ class Night:
 
     def headline(self) -> str:
         """In one line."""
-        told = [f"{count} {state}" for state in MARKS if (count := self.count(state))]
+        told = [f"{count} {state}" for state in STATES if (count := self.count(state))]
         return f"night of {self.date}: {', '.join(told) or 'no symbols'}"
 
     def text(self) -> str:
         """For a notification."""
-        return "\n".join(f"{MARKS[one.state]} {one.symbol} {one.state}: {one.reason}" for one in self.symbols)
+        return "\n".join(f"{one.symbol} {one.state}: {one.reason}" for one in self.symbols)
 
     def markdown(self, settings: Settings) -> str:
         """For Prefect's page: the table, with links to the reports and to the registry."""
         lines = [f"# {self.headline()}", ""]
-        lines += ["| symbol | outcome | why | data validation | version | gate | against Production |"]
-        lines += ["|---|---|---|---|---|---|---|"]
+        # Prefect's tables do not wrap: what is long stands below.
+        lines += [
+            "| symbol | outcome | data validation | version | gate | against Production |",
+            "|---|---|---|---|---|---|",
+        ]
         for one in self.symbols:
-            tried = f" ({one.attempts} attempts)" if one.attempts > 1 else ""
             cells = (
                 one.symbol,
-                f"{MARKS[one.state]} {one.state}{tried}",
-                one.reason.replace("|", "\\|"),
-                _days(settings, one),
-                f"[{one.model} version {one.version}]({version_url(settings, one)})" if one.version > 0 else "–",
+                one.state,
+                _links(settings, one),
+                f"[version {one.version}]({version_url(settings, one)})" if one.version > 0 else "–",
                 one.gate or "–",
                 one.compared or "–",
             )
             lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+        for one in self.symbols:
+            tried = f" (after {one.attempts} attempts)" if one.attempts > 1 else ""
+            judged = f" Judged: {'; '.join(one.judged)}." if one.judged else " No new days."
+            lines.append(f"- **{one.symbol}** {one.state}{tried}: {one.reason.rstrip('.')}.{judged}")
         promote = "A new version trades only once a person gives it the alias `production` in MLflow."
         return "\n".join([*lines, "", promote])
 
@@ -135,11 +141,9 @@ def version_url(settings: Settings, one: SymbolNight) -> str:
     return f"{base}/#/models/{one.model}/versions/{one.version}"
 
 
-def _days(settings: Settings, one: SymbolNight) -> str:
-    docs = (
-        f"[Data Docs]({docs_url(settings, one.symbol)}), [pages]({reports_url(settings, f'{one.symbol}/index.html')})"
-    )
-    return f"{docs}: {'; '.join(one.judged)}" if one.judged else f"{docs}: nothing new"
+def _links(settings: Settings, one: SymbolNight) -> str:
+    pages = reports_url(settings, f"{one.symbol}/index.html")
+    return f"[Data Docs]({docs_url(settings, one.symbol)}), [pages]({pages})"
 
 
 def folder_of(settings: Settings) -> Path:
