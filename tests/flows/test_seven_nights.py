@@ -170,11 +170,11 @@ def test_seven_nights(tmp_path: Path, told: tuple[str, list[dict[str, Any]]], mo
         edit(up, r"^min_free_bytes = \d+", "min_free_bytes = 0")
 
         # 5: the registry does not answer.
-        os.kill(up.pid("mlflow"), signal.SIGSTOP)
+        os.killpg(up.pid("mlflow"), signal.SIGSTOP)
         try:
             state = week.end("registry down", week.begin())
         finally:
-            os.kill(up.pid("mlflow"), signal.SIGCONT)
+            os.killpg(up.pid("mlflow"), signal.SIGCONT)
         assert state["type"] == "FAILED", state
         assert len(heard) > week.runs[-1][2]
 
