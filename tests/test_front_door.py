@@ -41,7 +41,8 @@ def test_every_command_has_help(
 
 @pytest.mark.failure(45)
 @pytest.mark.parametrize(
-    "arguments", [["validate"], ["train"], ["execute", "nonsense"], ["import"], ["nonsense"], ["train", "--trials", "x"]]
+    "arguments",
+    [["validate"], ["train"], ["execute", "nonsense"], ["import"], ["nonsense"], ["train", "--trials", "x"]],
 )
 def test_wrong_usage_exits_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
