@@ -200,8 +200,9 @@ def size_steps(
     """Size of an entry, in quantity steps.
 
     The loss when the stop is hit, maker fee in and taker fee out included, is at most `risk_per_trade` of equity; the
-    notional at most `max_leverage` times equity and at most `max_notional`; the venue's limits hold for the entry and
-    for a market exit; value and loss fit into what the portfolio limits have left.
+    notional at most `max_notional`, and its margin at `max_leverage` with the fees that the venue sets aside at most
+    the equity; the venue's limits hold for the entry and for a market exit; value and loss fit into what the portfolio
+    limits have left.
 
     Returns
     -------
@@ -212,7 +213,7 @@ def size_steps(
     loss, value = loss_per_step(config, rules, limit, stop), rules.notional(limit, 1)
     if equity <= 0 or loss <= 0:
         return 0, "no equity to risk"
-    bounds = [equity * config.risk_per_trade / loss, equity * leverage / value]
+    bounds = [equity * config.risk_per_trade / loss, equity / (value * _cost_of_value(config, leverage))]
     if config.max_notional:
         bounds.append(config.max_notional / value)
     steps = min(_whole(min(bounds)), rules.max_steps, rules.max_market_steps)
@@ -224,6 +225,15 @@ def size_steps(
     if left.risk is not None:
         steps = min(steps, _whole(left.risk / loss))
     return (steps, "") if _is_order(rules, limit, steps) else (0, f"portfolio cap: {left.text}")
+
+
+def _cost_of_value(config: CoreConfig, leverage: Decimal) -> Decimal:
+    """What the venue sets aside for an order, a USDT of its value: margin, and taker fees in and out.
+
+    The fee out is taken at the bankruptcy price, a margin away: Bybit's order cost, as for a short. At the leverage of
+    the venue an order of all the equity would be refused (110007).
+    """
+    return 1 / leverage + max(config.taker_fee, Decimal(0)) * (2 + 1 / leverage)
 
 
 def _whole(steps: Decimal) -> int:

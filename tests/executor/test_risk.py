@@ -188,9 +188,18 @@ def test_a_size_never_risks_more_than_allowed(equity: Decimal, limit: int, dista
     loss = INSTRUMENT.notional(abs(limit - stop), steps)
     loss += INSTRUMENT.notional(limit, steps) * CONFIG.maker_fee + INSTRUMENT.notional(stop, steps) * CONFIG.taker_fee
     assert loss <= equity * CONFIG.risk_per_trade
-    assert INSTRUMENT.notional(limit, steps) <= equity * CONFIG.max_leverage
+    value = INSTRUMENT.notional(limit, steps)
+    margin, bankrupt = value / CONFIG.max_leverage, value * (1 + 1 / CONFIG.max_leverage)
+    assert margin + (value + bankrupt) * CONFIG.taker_fee <= equity * (1 + Decimal("1e-20"))
     assert INSTRUMENT.min_steps <= steps <= INSTRUMENT.max_market_steps
     assert INSTRUMENT.notional(limit, steps) >= INSTRUMENT.min_notional
+
+
+def test_a_position_of_all_the_leverage_leaves_room_for_its_fees() -> None:
+    config = msgspec.structs.replace(CONFIG, risk_per_trade=Decimal(1))
+    steps, _ = size_steps(config, INSTRUMENT, Decimal(10_000), 60_000, 59_990)
+    value = INSTRUMENT.notional(60_000, steps)
+    assert Decimal("0.99") * 10_000 < value / config.max_leverage < 10_000 - 2 * value * config.taker_fee
 
 
 @pytest.mark.parametrize("equity", [Decimal(0), Decimal(-5)])
