@@ -18,9 +18,10 @@ from typing import TypeVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from market._archive_files import ArchiveDay, TradeColumns, find_days, find_instrument, read_lines, read_trades
-from market._buffer import PartBuffer, SealedPart, part_name
+from market._buffer import PartBuffer, SealedPart, day_start_ms, part_name, utc_day
 from market._decode import BookColumns, LineDecoder
 from market._parts import publish, stage
 from market.assembler import BookRows, GapMark, TradeRows
@@ -37,6 +38,9 @@ _PART_ROWS = 1 << 20
 #: Parts that may wait to be encoded.
 _MOST_WAITING = 2
 _EPOCH = dt.date(1970, 1, 1)
+_DAY_MS = 86_400_000
+#: How far the lines of an archive may lie outside of the day in its name.
+_SLACK_MS = 3_600_000
 _T = TypeVar("_T")
 
 
@@ -224,6 +228,8 @@ class _DayImport:
 
     def _buffers(self) -> Iterator[PartBuffer]:
         trades = _no_trades() if self._day.trades is None else read_trades(self._day.trades, self._instrument)
+        if self._day.trades is not None:
+            self._check_times(self._day.trades, trades.time_ms)
         buffer = PartBuffer(self._instrument, self._day.date)
         done = 0
         for book, share in self._chunks():
@@ -246,9 +252,21 @@ class _DayImport:
         decoder = LineDecoder(self._instrument)
         for lines, first, share in _ahead(read_lines(self._day.book)):
             try:
-                yield decoder.decode(lines, first), share
+                book = decoder.decode(lines, first)
             except ArchiveError as error:
                 raise ArchiveError(f"{self._day.book}, {error.message}", advice=error.advice) from error
+            self._check_times(self._day.book, book.cts)
+            yield book, share
+
+    def _check_times(self, path: Path, times_ms: NDArray[np.int64]) -> None:
+        """An archive whose name tells of another day than its lines would lie in the wrong day of the lake."""
+        start_ms = day_start_ms(self._day.date)
+        far = np.flatnonzero((times_ms < start_ms - _SLACK_MS) | (times_ms >= start_ms + _DAY_MS + _SLACK_MS))
+        if len(far):
+            raise ArchiveError(
+                f"{path} holds {utc_day(int(times_ms[far[0]]))}, not {self._day.date} ({len(far):,} rows of a piece)",
+                advice="Give the archive the name that it was downloaded under, or download it again",
+            )
 
     def _append(self, buffer: PartBuffer, book: BookColumns, clock: np.ndarray, trades: TradeColumns) -> None:
         """Number messages and trades in merged order and hand them on."""

@@ -394,6 +394,17 @@ def test_a_wrong_trade_is_named(shelf: Shelf, lake: Lake, row: str, says: str) -
     assert lake.symbols() == []
 
 
+@pytest.mark.failure(38)
+@pytest.mark.parametrize("wrong", ["book", "trades"])
+def test_an_archive_of_another_day_is_refused(shelf: Shelf, lake: Lake, wrong: str) -> None:
+    later = 3 * 86_400_000
+    shelf.books(0, [snapshot(1, cts=at(later if wrong == "book" else 0))])
+    shelf.trades(0, [(seconds(later if wrong == "trades" else 5), "Buy", "1", "100.0")])
+    with pytest.raises(ArchiveError, match=f"holds {date(3)}, not {date(0)}"):
+        import_archives(shelf.folder, "BTCUSDT", lake)
+    assert lake.symbols() == []
+
+
 def test_columns_of_trades_are_found_by_name(shelf: Shelf, lake: Lake) -> None:
     shelf.books(0, [snapshot(1, cts=at(0))])
     path = shelf.trades(0, [])
