@@ -15,6 +15,10 @@ import pytest
 from PIL import Image
 
 from council import Registry
+from executor.actions import SwapCouncil, decode_actions
+from executor.events import BarClosed, CouncilChanged, decode_event
+from executor.reader import JournalReader
+from executor.status import folder_of
 from flows.installation import LOCAL_SYMBOL
 from flows.prefect_api import everything
 from tests.flows.installation_rig import Installation
@@ -24,7 +28,6 @@ if TYPE_CHECKING:
 
 #: Pages open in seconds; on a machine that is busy elsewhere in minutes.
 PATIENCE_MS = 300_000
-BAR_MS = 60_000
 WIDTH, HEIGHT = 1280, 800
 
 
@@ -124,22 +127,31 @@ def status(up: Installation) -> dict[str, Any]:
 
 
 def wait_taken_over(up: Installation, version: int) -> None:
-    """Until the executor decides with a version; from the moment it knows of it, one bar at most."""
-    known_ms = -1
+    """Until the executor decides with a version."""
 
     def taken() -> bool:
-        nonlocal known_ms
-        said = status(up)
-        pending, council = said["pending_council"], said["council"]
-        if pending and pending["version"] == version and known_ms < 0:
-            known_ms = said["venue_ms"]
-        if council and council["version"] == version:
-            # The page is asked a few times a second: what was not seen waiting was taken over in between.
-            assert known_ms < 0 or said["venue_ms"] - known_ms <= 2 * BAR_MS
-            return True
-        return False
+        council = status(up)["council"]
+        return bool(council) and council["version"] == version
 
     up.wait_for(taken, f"version {version} taken over")
+
+
+def bars_until_taken_over(up: Installation) -> list[tuple[int, int]]:
+    """Of each council that the executor went over to: its version, and the bars that closed since it knew of it."""
+    reader = JournalReader(folder_of(up.settings, LOCAL_SYMBOL, "dry-run"))
+    taken: list[tuple[int, int]] = []
+    for session in reader.sessions():
+        waited: dict[int, int] = {}
+        for _, event, actions in reader.turns(session):
+            seen = decode_event(event)
+            if isinstance(seen, CouncilChanged):
+                waited = {seen.version: 0}
+            elif isinstance(seen, BarClosed):
+                waited = {version: bars + 1 for version, bars in waited.items()}
+            swaps = (action.version for action in decode_actions(actions) if isinstance(action, SwapCouncil))
+            taken += [(version, waited[version]) for version in swaps]
+    reader.close()
+    return taken
 
 
 @pytest.mark.slow
@@ -178,6 +190,7 @@ def test_a_morning(browser: Browser, tmp_path: Path) -> None:
         page.goto(f"http://127.0.0.1:{up.settings.executor.page_port}/")
         page.get_by_text("version 1").first.wait_for()
         assert up.pid("executor") == pid, "it was not started again"
+        assert bars_until_taken_over(up) == [(1, 1), (2, 1), (1, 1)]
 
         # The ledger has it all, and the doctor finds a working installation.
         registry = Registry(up.settings.registry_uri, up.settings.paths.mlruns / "artifacts")
