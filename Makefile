@@ -68,10 +68,13 @@ calibrate: $(STAMP) ## how often the gate passes where there is nothing to find 
 ui: $(STAMP) ## MLflow, Prefect and the reports, on what is in data/ and mlruns/
 	@$(BIN)/purplesky ui
 
-.PHONY: docs docs-reference
+.PHONY: docs docs-reference tutorial
 docs: $(STAMP) ## the documentation as a site, below data/site; a broken link fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open data/site/index.html"
+
+tutorial: $(STAMP) ## type in the tutorial, word for word (about 5 minutes)
+	@$(BIN)/pytest -q -n 0 tests/docs/test_tutorial.py -k as_it_stands
 
 docs-reference: $(STAMP) ## write the pages and pictures that are made from the code anew
 	@$(BIN)/python -m tests.docs.reference --write
