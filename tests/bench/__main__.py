@@ -1,4 +1,4 @@
-"""Run benchmarks and print their table: ``python -m tests.bench [ROOM]``."""
+"""Run benchmarks and print their table: ``python -m tests.bench [ROOM | NAME]``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def main(only: str | None) -> int:
     for module in pkgutil.iter_modules(tests.bench.__path__):
         if module.name.startswith("bench_"):
             importlib.import_module(f"tests.bench.{module.name}")
-    chosen = [name for name in sorted(REGISTRY) if only is None or name.split(".")[0] == only]
+    chosen = [name for name in sorted(REGISTRY) if only is None or only in (name, name.split(".")[0])]
     if not chosen:
         rooms = ", ".join(sorted({name.split(".")[0] for name in REGISTRY}))
         print(f"error: no benchmarks for {only!r}. Choose one of: {rooms}.", file=sys.stderr)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import multiprocessing
 import os
 import resource
 import select
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import lightgbm as lgb
 import msgspec
@@ -32,20 +33,32 @@ from executor.lanes import ThreadLanes
 from executor.live import LiveGateway
 from executor.session import Session
 from executor.state import CouncilRef
+from executor.status import folder_of
 from executor.venue import VenueClient
 from executor.view import MarketView
 from features import feature_names
-from market import PublicFeed, topics_for
+from market import Lake, PublicFeed, topics_for
 from market.feed import Frame
 from simulation import SYNTHETIC, synthetic_events
 from tests.bench._harness import benchmark
+from tests.bench.bench_validation import record
 from tests.executor.conftest import CONFIG, MINUTE, PARAMS, START_MS, sign_council
-from tests.executor.days import ROOT, SYMBOL, control, exchange, install, settings_for
+from tests.executor.days import (
+    ROOT,
+    SYMBOL,
+    control,
+    exchange,
+    install,
+    settings_for,
+    start_executor,
+    trained,
+)
 
 LEVELS, BAR_MS = 200, 5_000
 MEMBERS, FEATURES, TREES = 5, 60, 300
 #: Bars until the features are warm, and bars that are measured.
 _WARM, _BARS = 40, 300
+_DAY_MS = 86_400_000
 #: An exchange that writes down when the bytes of an order have reached it: the monotonic clock is every process's.
 _VENUE = """
 import sys, time
@@ -191,56 +204,46 @@ def order() -> dict[str, object]:
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
-def resident_mib() -> float:
-    """What this process holds in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+def resident_mib(process: subprocess.Popen[bytes]) -> float:
+    """What a process holds in memory."""
+    return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
-def _week(days: int, told: multiprocessing.connection.Connection) -> None:
-    """Trade so many days in a process of its own; tell of the memory after each."""
-    from tests.executor.stage import LEVELS as STAGE_LEVELS
-    from tests.executor.stage import Stage
-
-    with tempfile.TemporaryDirectory() as folder:
-        stage = Stage(Path(folder))
-        day = 0
-        for batch in synthetic_events(11, 1.0, START_MS, days * 1_440 * MINUTE, levels=STAGE_LEVELS, push_ms=500):
-            stage.session.market(batch)
-            passed = (int(batch.time_ms[-1]) - START_MS) // (1_440 * MINUTE)
-            if passed > day:
-                day = passed
-                told.send((resident_mib(), stage.core.state.counts.closed, stage.core.state.counts.bars))
-        told.send((resident_mib(), stage.core.state.counts.closed, stage.core.state.counts.bars))
-        stage.close().close()
-    told.close()
-
-
-def week(days: int = 7) -> list[tuple[float, int, int]]:
-    """Memory in MiB, trades closed and bars seen after each of so many days."""
-    ours, theirs = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("spawn").Process(target=_week, args=(days, theirs))
-    process.start()
-    theirs.close()
-    found = []
+def week(folder: Path, days: int = 7) -> tuple[list[float], dict[str, int]]:
+    """Memory in MiB of a real `purplesky execute` on a recorded market, at each day's end; what it did."""
+    settings = settings_for(folder, "http://127.0.0.1:9")
+    config = install(settings, *trained())
+    market = synthetic_events(11, 1.0, START_MS, days * _DAY_MS, levels=settings.market.ob_levels, push_ms=500)
+    record(Lake(settings.paths.lake), market)
+    status = folder_of(settings, SYMBOL, "dry-run") / "status.json"
+    process = start_executor(config, "--feed", "lake", log=folder / "executor.log")
+    held: list[float] = []
+    said: dict[str, Any] = {"venue_ms": 0, "counts": {}}
     try:
-        while True:
-            found.append(ours.recv())
-    except EOFError:
-        process.join()
-    assert process.exitcode == 0
-    return found
+        while process.poll() is None:
+            now_mib = resident_mib(process)
+            with contextlib.suppress(FileNotFoundError):
+                said = json.loads(status.read_text())
+            if said["venue_ms"] >= START_MS + (len(held) + 1) * _DAY_MS - 10 * MINUTE:
+                held.append(now_mib)
+            time.sleep(0.05)
+        assert process.returncode == 0, (folder / "executor.log").read_text()
+    finally:
+        process.kill()
+        process.wait()
+    return held, said["counts"]
 
 
 @benchmark("executor.memory")
 def memory() -> dict[str, object]:
-    """A week of one-minute bars through features, core, paper venue and journal; the market's maker is in it, too."""
-    found = week()
-    held = [mib for mib, _, _ in found]
+    """A week of one-minute bars through the daemon itself: reader, features, council, core, paper venue, journal."""
+    with tempfile.TemporaryDirectory() as folder:
+        held, counts = week(Path(folder))
     return {
         "value": max(held),
         "unit": "MiB resident",
-        "input": f"{found[-1][2]:,} bars of a simulated week, {found[-1][1]:,} trades; after each day "
-        f"{', '.join(f'{mib:.0f}' for mib in held)} MiB (aim: flat, at most 350)",
+        "input": f"purplesky execute, {counts['bars']:,} bars of a recorded week, {counts['closed']:,} trades; at the "
+        f"end of each day {', '.join(f'{mib:.0f}' for mib in held)} MiB (aim: flat, at most 350)",
         "less_is_better": True,
     }
 

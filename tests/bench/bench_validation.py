@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -54,9 +54,14 @@ def busy_day(rows: int) -> Iterator[EventBatch]:
 
 def fill(lake: Lake, rows: int) -> int:
     """Write such a day as a recorder would have; the level changes that it has."""
+    return record(lake, busy_day(rows))
+
+
+def record(lake: Lake, market: Iterable[EventBatch]) -> int:
+    """Write a synthetic market as a recorder would have; the level changes that it has."""
     written, u = 0, 0
     with lake.writer("SYNUSDT", SYNTHETIC) as writer:
-        for batch in busy_day(rows):
+        for batch in market:
             starts = np.flatnonzero(np.diff(batch.kind.astype(int), prepend=-1))
             out = Assembled()
             for start, end in zip(starts, [*starts[1:], len(batch)]):

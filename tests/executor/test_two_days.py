@@ -11,6 +11,8 @@ import pytest
 
 from executor.build import choose_feed
 from executor.replay import replay_session
+from simulation import SYNTHETIC
+from tests.executor.conftest import MINUTE
 from tests.executor.days import SYMBOL, Account, backtested, captured_session, declared, executed
 
 #: Limits of the account as a whole, which a backtest does not have.
@@ -20,6 +22,8 @@ UNLIMITED: dict[str, Any] = {
     "loss_streak": 0,
     "max_entries_per_hour": 0,
 }
+#: Every so often, at multiples of it, funding is exchanged.
+FUNDING_MS = SYNTHETIC.funding_interval_min * MINUTE
 #: The rules by which an executor may leave a signal alone and a backtest does not: the beginnings of their reasons.
 RULES = (
     "bar not whole", "unknown here, known in training", "far outside training", "frozen",
@@ -56,7 +60,7 @@ def test_an_hour_of_dry_run_is_its_backtest(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(5_400)
 def test_two_days_of_dry_run_are_their_backtest(tmp_path: Path) -> None:
-    settings = captured_session(tmp_path, 2 * 24 * 60, 6, risk=UNLIMITED)
+    settings = captured_session(tmp_path, 2 * 24 * 60, 7, risk=UNLIMITED)
     executor = executed(settings)
     backtest, unknown = backtested(settings, executor)
     assert_equal(executor, backtest)
@@ -68,6 +72,8 @@ def test_two_days_of_dry_run_are_their_backtest(tmp_path: Path) -> None:
     # After the warm-up the only rule that ever keeps a signal from being traded is that a plan is under way.
     late = sorted(bar for bar, reason in executor.refused.items() if declared(reason))
     assert late[-1] - late[0] < 6 * 3_600_000
-    # Funding was paid: one side of two days is held over some of its six times.
-    assert any(funding for _, funding, _ in executor.money)
+    # Funding was paid by those who held over one of its times, and by nobody else.
+    held = [life.filled > 0 and life.entry_ms // FUNDING_MS != life.exit_ms // FUNDING_MS for life in executor.lives]
+    assert [funding != 0 for _, funding, _ in executor.money] == held
+    assert any(held)
     assert choose_feed(settings, SYMBOL, "auto", lambda _: None).mode == "lake"  # and the lake can be replayed
