@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 
 import numpy as np
 
@@ -135,6 +136,7 @@ class Session:
         self._read_equity = self._read_position = True
         self._equity_s = 0.0
         self._next_funding_ms = -1
+        self._funding_rate: Decimal | None = None
         self._started = False
 
     # --- what comes in -----------------------------------------------------------------------------------------------
@@ -269,8 +271,11 @@ class Session:
     def _on_ticker(self, ticker: TickerRow) -> None:
         if ticker.next_funding_ms is not None and ticker.next_funding_ms > self._next_funding_ms:
             self._next_funding_ms = ticker.next_funding_ms
-        if ticker.funding_rate is not None and self._next_funding_ms > 0:
-            self.gateway.on_funding(ticker.funding_rate, self._next_funding_ms)
+        self._funding_rate = self._funding_rate if ticker.funding_rate is None else ticker.funding_rate
+        told = ticker.funding_rate is not None or ticker.next_funding_ms is not None
+        # A ticker tells what has changed: the next payment is often at the rate of the one before.
+        if told and self._funding_rate is not None and self._next_funding_ms > 0:
+            self.gateway.on_funding(self._funding_rate, self._next_funding_ms)
 
     def _watch_health(self, bars: Bars) -> None:
         votes = {decided.open_ms: decided.vote for decided in self.decisions}

@@ -50,7 +50,7 @@ class Pace:
         The executor is stopped after this long in any case.
     """
 
-    capture_seconds: float = 80.0
+    capture_seconds: float = 92.0
     capture_speed: float = 1200.0
     execute_speed: float = 240.0
     trials: int = 16

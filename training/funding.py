@@ -1,7 +1,8 @@
 """When funding was due, and at what rate.
 
 Bybit tells the coming payment in every ticker: its time, and the rate that would be charged now. What is charged is the
-last rate that was told before the time came. A payment of which no ticker told a rate has happened all the same: its
+last rate that was told before the time came; after the first, a ticker only tells what has changed. A payment of which
+no ticker told a rate has happened all the same: its
 rate is NaN, and the outcome of whoever held a position then is unknown. It is never taken for 0.
 
 References
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from market.lake import Lake
 
 _MINUTE_MS = 60_000
-#: A rate that is older than this when its payment comes is not known to be the one that was charged, ms.
+#: Where the last ticker is older than this when a payment comes, nobody knows the rate that was charged, ms.
 _FRESH_MS = 3_600_000
 
 
@@ -59,22 +60,21 @@ def schedule(
     ----------
     tickers
         Exchange time, rate and time of the next payment, in the order in which they were received; ``None`` where a
-        ticker did not tell.
+        ticker did not tell, which says that it is what it was.
     start_ms, end_ms
         What the events span.
     interval_min
         Minutes between payments. Where no ticker tells of one, there is one at each whole multiple since midnight UTC.
     """
-    due = -1
+    due, rate = -1, float("nan")
     known: dict[int, tuple[int, float]] = {}
-    for time_ms, rate, following in tickers:
-        if following is not None:
-            due = following
-        if due > 0:
-            told = known.setdefault(due, (-1, float("nan")))
-            if rate is not None and time_ms < due:
-                told = (time_ms, rate)
-            known[due] = told
+    for time_ms, told, following in tickers:
+        due = due if following is None else following
+        rate = rate if told is None else told
+        if due > 0 and time_ms < due:
+            known[due] = (time_ms, rate)
+        elif due > 0:
+            known.setdefault(due, (-1, float("nan")))
     every = interval_min * _MINUTE_MS
     expected = range((start_ms // every + 1) * every, end_ms + 1, every)
     told_ms = np.array(sorted(known), np.int64)
@@ -111,10 +111,12 @@ def funding_of(lake: Lake, symbol: str) -> Funding:
         table = pq.read_table(path, columns=["ordinal", "time_ms", "funding_rate", "next_funding_ms"]).sort_by(
             "ordinal"
         )
+        # Of those that tell nothing new, some show for how long the last one held: before the next one, and at the end.
+        told = np.zeros(len(table) + 1, bool)
+        for name in ("funding_rate", "next_funding_ms"):
+            told[:-1] |= table[name].is_valid().to_numpy()
+        told[-1] = True
+        table = table.filter(told[:-1] | told[1:])
         times, rates, following = (table[name].to_pylist() for name in ("time_ms", "funding_rate", "next_funding_ms"))
-        rows += [
-            (time, None if rate is None else float(rate), due)
-            for time, rate, due in zip(times, rates, following)
-            if rate is not None or due is not None
-        ]
+        rows += [(time, None if rate is None else float(rate), due) for time, rate, due in zip(times, rates, following)]
     return schedule(rows, start_ms, end_ms, lake.instrument(symbol).funding_interval_min)

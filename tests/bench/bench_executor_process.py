@@ -215,7 +215,7 @@ def week(folder: Path, days: int = 7) -> tuple[list[float], dict[str, int]]:
     config = install(settings, *trained())
     market = synthetic_events(11, 1.0, START_MS, days * _DAY_MS, levels=settings.market.ob_levels, push_ms=500)
     record(Lake(settings.paths.lake), market)
-    status = folder_of(settings, SYMBOL, "dry-run") / "status.json"
+    status = folder_of(settings, SYMBOL, "lake") / "status.json"
     process = start_executor(config, "--feed", "lake", log=folder / "executor.log")
     held: list[float] = []
     said: dict[str, Any] = {"venue_ms": 0, "counts": {}}

@@ -278,6 +278,19 @@ def test_funding_is_paid_once_on_what_is_held(tmp_path: Path) -> None:
     assert ended.funding == stage.gateway._account.funding
 
 
+@pytest.mark.failure(26)
+def test_a_payment_at_the_rate_of_the_one_before_is_paid_too(tmp_path: Path) -> None:
+    """A ticker tells what has changed: after the first payment that may be the time of the next one alone."""
+    stage = Stage(tmp_path)
+    told: list[tuple[Decimal, int]] = []
+    stage.gateway.on_funding = lambda rate, time_ms: told.append((rate, time_ms))  # type: ignore[method-assign]
+    for rate, due in ((Decimal("0.0001"), 8), (None, None), (None, 16), (Decimal("0.0002"), None)):
+        row = TickerRow("SYNUSDT", 0, 0, 0, 0, due == 8, None, None, None, None, rate, due)
+        stage.session.market(market()[:0], [row])
+    stage.close().close()
+    assert told == [(Decimal("0.0001"), 8), (Decimal("0.0001"), 16), (Decimal("0.0002"), 16)]
+
+
 def test_another_market_than_last_time_is_refused(tmp_path: Path) -> None:
     first = Stage(tmp_path)
     first.run(market()[:20_000])

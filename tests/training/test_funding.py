@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from market import Lake, SessionAssembler
 from simulation import SYNTHETIC
+from tests.market.venue import BTC, NOON_MS, RULES, book, snapshot, ticker
 from tests.training.conftest import COSTS, MINUTE, Market
 from tests.training.test_outcomes import PARAMS
-from training.funding import Funding, schedule
+from training.funding import Funding, funding_of, schedule
 from training.outcomes import Simulator
 
 HOUR = 3_600_000
@@ -38,6 +41,36 @@ def test_a_rate_from_long_before_the_payment_is_unknown() -> None:
     funding = schedule([(HOUR, 0.0001, DUE)], 0, 9 * HOUR, 480)
     assert funding.times_ms.tolist() == [DUE]
     assert math.isnan(funding.rates[0])
+
+
+def test_what_a_ticker_does_not_tell_is_as_it_was() -> None:
+    """Bybit sends what has changed: a rate that stays is told once, in the snapshot."""
+    tickers = [(0, 0.0001, DUE), (DUE - 1_000, None, None), (DUE + 5, None, 2 * DUE), (2 * DUE - 1_000, None, None)]
+    funding = schedule(tickers, 0, 2 * DUE, 480)
+    assert (funding.times_ms.tolist(), funding.rates.tolist()) == ([DUE, 2 * DUE], [0.0001, 0.0001])
+    silent = schedule(tickers[:3], 0, 2 * DUE, 480)
+    assert silent.rates[0] == 0.0001
+    assert math.isnan(silent.rates[1])  # no ticker for eight hours: it may have changed
+
+
+def test_the_lake_tells_of_a_rate_that_stays(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    with lake.writer("BTCUSDT", BTC) as writer:
+        assembler = SessionAssembler(RULES, 0)
+        midnight = NOON_MS - 12 * HOUR
+        frames = [
+            snapshot(1, cts=midnight),
+            ticker(midnight, fundingRate="0.0001", nextFundingTime=str(midnight + DUE)),
+        ]
+        frames += [ticker(midnight + minute * MINUTE, markPrice="100.1") for minute in range(1, 8 * 60)]
+        frames.append(ticker(midnight + DUE, nextFundingTime=str(midnight + 2 * DUE)))
+        frames += [ticker(midnight + minute * MINUTE, markPrice="100.2") for minute in range(8 * 60 + 1, 16 * 60)]
+        frames.append(book(2, cts=midnight + 17 * HOUR))
+        for n, frame in enumerate(frames):
+            writer.append(assembler.on_frame(frame, n), frame)
+    funding = funding_of(lake, "BTCUSDT")
+    assert (funding.times_ms - midnight).tolist() == [DUE, 2 * DUE]
+    assert funding.rates.tolist() == [0.0001, 0.0001]
 
 
 def test_tickers_overrule_the_contract_about_when_funding_is_due() -> None:
