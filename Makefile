@@ -65,10 +65,13 @@ bench: $(STAMP) ## measure; ONLY=features runs one room's
 calibrate: $(STAMP) ## how often the gate passes where there is nothing to find (200 markets; resumable)
 	@nice -n 19 $(BIN)/purplesky calibrate
 
+calibrate-small: $(STAMP) ## the same with eight markets, as CI does
+	@$(BIN)/pytest -q -n 0 tests/training/test_calibrate.py -k small
+
 ui: $(STAMP) ## MLflow, Prefect and the reports, on what is in data/ and mlruns/
 	@$(BIN)/purplesky ui
 
-.PHONY: docs docs-reference tutorial
+.PHONY: calibrate-small docs docs-reference tutorial
 docs: $(STAMP) ## the documentation as a site, below data/site; a broken link fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open data/site/index.html"
