@@ -297,6 +297,14 @@ class Secrets(Section):
     mlflow_database_url: SecretStr | None = None
     study_database_url: SecretStr | None = None
 
+    def notification_urls(self) -> list[str]:
+        """Where notifications go: the Discord webhook, then a list that white space or commas separate."""
+        found = [self.discord_webhook_url.get_secret_value()] if self.discord_webhook_url is not None else []
+        if self.notify_urls is not None:
+            # A comma may be part of a URL: only one before the next scheme:// separates.
+            found += re.split(r"\s+|,(?=\s*[A-Za-z][A-Za-z0-9+.-]*://)", self.notify_urls.get_secret_value())
+        return [url for url in map(str.strip, found) if url]
+
 
 class Settings(BaseSettings):
     """The effective settings.

@@ -22,7 +22,6 @@ from executor.reader import JournalReader
 from executor.registry_watch import RegistryWatch
 from executor.status import MODES, folder_of
 from executor.venue import VenueClient
-from executor.voices import notification_urls
 from market.errors import ConfigError, LakeError, PurpleSkyError, RegistryUnavailable
 from market.feed import Frame, PublicFeed, topics_for
 from market.lake import Lake
@@ -267,7 +266,7 @@ def _journal(mode: str, folder: Path) -> Finding:
 
 
 def _notifications(settings: Settings) -> Finding:
-    urls = notification_urls(settings)
+    urls = settings.secrets.notification_urls()
     if not urls:
         return Finding("notifications", "warn", "nowhere to send any", "Set DISCORD_WEBHOOK_URL or NOTIFY_URLS")
     from executor.notify import carrier_of

@@ -11,7 +11,6 @@ https://appriseit.com/services/ for the URLs
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 import warnings
@@ -166,11 +165,6 @@ def _body(batch: Sequence[_Said], dropped: int) -> str:
         lines.append(f"{level}{said.text}" + (f" (×{said.times})" if said.times > 1 else ""))
     text = "\n".join(lines)
     return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 2] + " …"
-
-
-def split_urls(urls: str) -> list[str]:
-    """The URLs of a list that is separated by white space, or by commas before the next ``scheme://``."""
-    return [url for url in re.split(r"\s+|,(?=\s*[A-Za-z][A-Za-z0-9+.-]*://)", urls.strip()) if url]
 
 
 def carrier_of(urls: Sequence[str]) -> Carrier:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from executor.logs import Log, Masking
-from executor.notify import Herald, carrier_of, split_urls
+from executor.notify import Herald, carrier_of
 from settings import Settings
 
 #: How many of the last remarks and decisions the page shows.
@@ -22,13 +22,6 @@ def secrets_of(settings: Settings) -> list[str]:
     return [value.get_secret_value() for value in values if value is not None]
 
 
-def notification_urls(settings: Settings) -> list[str]:
-    """Where notifications go: the Discord webhook, then the others."""
-    discord, others = settings.secrets.discord_webhook_url, settings.secrets.notify_urls
-    urls = [discord.get_secret_value()] if discord is not None else []
-    return urls + (split_urls(others.get_secret_value()) if others is not None else [])
-
-
 def herald_of(settings: Settings, title: str) -> Herald | None:
     """Sends to the settings' addresses; ``None`` where there are none.
 
@@ -37,7 +30,7 @@ def herald_of(settings: Settings, title: str) -> Herald | None:
     ConfigError
         A notification URL is none.
     """
-    urls = notification_urls(settings)
+    urls = settings.secrets.notification_urls()
     return Herald(carrier_of(urls), title, pause_s=settings.executor.notify_pause_s) if urls else None
 
 

@@ -18,7 +18,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import settings as configuration
-from flows.archive import BackupError, Manifest, copy_sqlite, put_in_place, read_manifest, unpack, write_archive
+from flows.archive import (
+    BackupError,
+    Manifest,
+    copy_sqlite,
+    damaged,
+    put_in_place,
+    read_manifest,
+    unpack,
+    write_archive,
+)
 from flows.supervisor import running_state
 from market.errors import AlreadyRunningError
 from market.manifest import SCHEMA as LAKE_SCHEMA
@@ -194,7 +203,9 @@ def restore(settings: Settings, archive: Path, *, journal_schema: int, force: bo
 
 def _check_versions(archive: Path, manifest: Manifest, known: dict[str, int]) -> None:
     for name, own in known.items():
-        theirs = manifest.versions.get(name, 0)
+        if name not in manifest.versions:
+            raise damaged(archive, f"its manifest does not tell the schema of the {name}")
+        theirs = manifest.versions[name]
         if theirs > own:
             raise BackupError(
                 f"{archive} has {name} schema {theirs}, this version reads {own}",

@@ -32,7 +32,6 @@ from flows.nights import read_nights
 from flows.prefect_api import ask, everything
 from flows.services import OFFLINE, POOL
 from flows.supervisor import running_state, span
-from flows.tell import addresses
 from market import Lake
 from market.errors import NoProductionError, PurpleSkyError
 from settings import Settings
@@ -381,7 +380,7 @@ def _backup(settings: Settings) -> Finding:
 
 
 def _notifications(settings: Settings) -> Finding:
-    count = len(addresses(settings))
+    count = len(settings.secrets.notification_urls())
     if not count:
         return Finding("notifications", "warn", "nowhere to send any", "Set DISCORD_WEBHOOK_URL or NOTIFY_URLS")
     return Finding("notifications", "ok", f"to {count} service(s)")

@@ -7,7 +7,6 @@ changes what became of the night.
 from __future__ import annotations
 
 import logging
-import re
 import warnings
 from typing import Literal
 
@@ -20,18 +19,9 @@ _ATTEMPTS = 2
 _MOST_CHARACTERS = 1_800
 
 
-def addresses(settings: Settings) -> list[str]:
-    """Where messages go: the Discord webhook, then the URLs, separated by white space or commas."""
-    discord, others = settings.secrets.discord_webhook_url, settings.secrets.notify_urls
-    found = [discord.get_secret_value()] if discord is not None else []
-    if others is not None:
-        found += re.split(r"\s+|,(?=\s*[A-Za-z][A-Za-z0-9+.-]*://)", others.get_secret_value().strip())
-    return [url.strip() for url in found if url.strip()]
-
-
 def notify(settings: Settings, title: str, body: str, kind: Kind = "info") -> bool:
     """Deliver a message; whether every service took it. ``True`` where there is none to take it."""
-    urls = addresses(settings)
+    urls = settings.secrets.notification_urls()
     if not urls:
         return True
     # Its lines name addresses, which carry tokens.

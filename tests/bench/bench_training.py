@@ -51,8 +51,8 @@ def _simulator(events: list[EventBatch], bars: Bars) -> Simulator:
 def study_overhead() -> dict[str, object]:
     """Share of a study's time in which no booster is being trained or asked.
 
-    A scaled variant of 50 trials on 30 days, which takes hours: ``PURPLESKY_BENCH_DAYS`` and ``PURPLESKY_BENCH_TRIALS``
-    set its size. The share falls with the number of bars, so the small one is the harder one.
+    A scaled variant of 50 trials on 30 days: ``PURPLESKY_BENCH_DAYS`` and ``PURPLESKY_BENCH_TRIALS`` set its size; 50
+    trials on ten days take some minutes. The share falls with the number of bars, so the small one is the harder one.
     """
     days, trials = (int(os.environ.get(f"PURPLESKY_BENCH_{name}", few)) for name, few in (("DAYS", 1), ("TRIALS", 10)))
     events, bars = _market(24 * days)

@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from executor.actions import Alert, TradeClosed, decode_actions
+from executor.actions import Alert, TradeClosed
 from executor.clock import VenueClock
 from executor.core import Core
-from executor.events import BarClosed, Event, Filled, decode_event, encode
+from executor.events import BarClosed, Event, Filled, encode
 from executor.journal import Journal
 from executor.live import LiveGateway
 from executor.pace import Pace
@@ -35,6 +35,7 @@ from simulation.exchange import LocalExchange
 from simulation.exchange.misbehaviour import Fault
 from tests.executor.conftest import CONFIG, COUNCILS
 from tests.executor.ear import Ear
+from tests.executor.journalled import heard, said
 from tests.executor.wires import Killed, SimLanes, SimStream, Wire
 
 SYMBOL = SYNTHETIC.symbol
@@ -221,15 +222,11 @@ class Rig:
 
     def said(self, kind: type) -> list[Any]:
         """Every action of a kind that was ever journalled."""
-        rows = self.journal.query("SELECT actions FROM events ORDER BY seq")
-        every = (action for (text,) in rows for action in decode_actions(str(text).encode()))
-        return [action for action in every if isinstance(action, kind)]
+        return said(self.journal, kind)
 
     def heard(self, kind: type) -> list[Any]:
         """Every event of a kind that was ever journalled."""
-        rows = self.journal.query("SELECT event FROM events ORDER BY seq")
-        every = (decode_event(str(text).encode()) for (text,) in rows)
-        return [event for event in every if isinstance(event, kind)]
+        return heard(self.journal, kind)
 
     def posts(self, path: str) -> list[dict[str, Any]]:
         """Bodies of the requests to a path."""

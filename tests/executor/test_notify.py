@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pydantic import SecretStr
 
-from executor.notify import Herald, carrier_of, split_urls
-from executor.voices import Voices, notification_urls
+from executor.notify import Herald, carrier_of
+from executor.voices import Voices
 from market.errors import ConfigError
 from settings import Paths, Secrets, Settings
 
@@ -142,10 +142,11 @@ def test_a_url_that_is_none_is_refused_without_being_said() -> None:
 
 
 def test_where_to() -> None:
-    assert split_urls(" json://a/x, xml://b/y?to=1,2\nntfy://c ") == ["json://a/x", "xml://b/y?to=1,2", "ntfy://c"]
+    several = Secrets(notify_urls=SecretStr(" json://a/x, xml://b/y?to=1,2\nntfy://c "))
+    assert several.notification_urls() == ["json://a/x", "xml://b/y?to=1,2", "ntfy://c"]
     hook = "https://discord.com/api/webhooks/1234567890/" + "A" * 60
     secrets = Secrets(discord_webhook_url=SecretStr(hook), notify_urls=SecretStr("json://127.0.0.1/x"))
-    assert notification_urls(Settings(secrets=secrets)) == [hook, "json://127.0.0.1/x"]
+    assert secrets.notification_urls() == [hook, "json://127.0.0.1/x"]
     carrier_of([hook])  # apprise takes a webhook's address as Discord gives it
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import settings as tries
 from hypothesis import strategies as st
 
-from executor.actions import Alert, CancelEntry, Decided, PlaceEntry, decode_actions
+from executor.actions import Alert, CancelEntry, Decided, PlaceEntry
 from executor.clock import VenueClock
 from executor.core import Core
 from executor.events import (
@@ -26,7 +26,6 @@ from executor.events import (
     OrderCancelled,
     OthersHold,
     Resume,
-    decode_event,
     encode,
 )
 from executor.gateway import DryRunGateway
@@ -41,6 +40,7 @@ from executor.state import CoreConfig, CoreState
 from market.instruments import Instrument
 from simulation import FillModel
 from tests.executor.conftest import CONFIG, COUNCILS, INSTRUMENT, MINUTE, START_MS, Bench
+from tests.executor.journalled import heard, said
 
 MODEL = FillModel(50, 0.0002, 0.00055)
 #: A bar's entry has a stop 100 ticks (50 USDT) away: 50 USDT of 10,000 are worth 0.689 coins, or 20,670 USDT.
@@ -109,14 +109,10 @@ class Desk:
         return exposure(self.config, self.session.core.rules, self.state.trade)
 
     def said(self, kind: type) -> list[Any]:
-        rows = self.journal.query("SELECT actions FROM events ORDER BY seq")
-        every = (action for (text,) in rows for action in decode_actions(str(text).encode()))
-        return [action for action in every if isinstance(action, kind)]
+        return said(self.journal, kind)
 
     def heard(self, kind: type) -> list[Any]:
-        rows = self.journal.query("SELECT event FROM events ORDER BY seq")
-        every = (decode_event(str(text).encode()) for (text,) in rows)
-        return [event for event in every if isinstance(event, kind)]
+        return heard(self.journal, kind)
 
     def close(self) -> None:
         self.journal.end(self.state.dump())

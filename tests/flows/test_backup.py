@@ -194,6 +194,18 @@ def test_a_newer_schema_is_refused(settings: Settings, tmp_path: Path, what: str
     assert not elsewhere.paths.data.exists()
 
 
+@pytest.mark.parametrize("what", ["journal", "lake"])
+def test_a_manifest_without_a_schema_is_refused(settings: Settings, tmp_path: Path, what: str) -> None:
+    archive = make_backup(settings).path
+    manifest = json.loads(read_manifest(archive).to_json())
+    del manifest["versions"][what]
+    untold = _changed(archive, tmp_path / "untold.tar.gz", "manifest.json", json.dumps(manifest).encode())
+    elsewhere = installation(tmp_path / "elsewhere")
+    with pytest.raises(BackupError, match=f"schema of the {what}"):
+        restore(elsewhere, untold, journal_schema=VERSION)
+    assert not elsewhere.paths.data.exists()
+
+
 def test_not_over_what_is_there(settings: Settings) -> None:
     archive = make_backup(settings).path
     ledger = settings.paths.mlruns / "ledger.jsonl"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +22,6 @@ SMALL = {
     **{"timeframe": "1m", "trials": 2, "groups": 3, "test_groups": 1, "members": 1, "min_bars": 50},
     **{"embargo_bars": 1, "workers": 1, "max_correlation": 1.0, "random_trials": 1},
 }
-
-
-@pytest.fixture
-def told() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A notification service on loopback: its URL, and what it was told."""
-    heard: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *words: object) -> None:
-            """Nothing to say."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"json://127.0.0.1:{server.server_port}/", heard
-        server.shutdown()
 
 
 @pytest.fixture

@@ -6,15 +6,11 @@ week, never held a council that no person had approved.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 import sqlite3
-import threading
-from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -35,26 +31,6 @@ SYMBOL = "NIGHTUSDT"
 DAY_MS = 1440 * MINUTE
 #: A stretch of each day is recorded.
 MINUTES = 240
-
-
-@pytest.fixture
-def told() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A notification service on loopback: its URL, and what it was told."""
-    heard: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *words: object) -> None:
-            """Nothing to say."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"json://127.0.0.1:{server.server_port}/", heard
-        server.shutdown()
 
 
 class Week:
