@@ -58,15 +58,21 @@ def execute(context: click.Context, /, some: tuple[str, ...], more: str, timefra
 @venue_option
 @click.pass_context
 def status(context: click.Context, symbol: str | None, everything: bool, venue: str) -> None:
-    """Show what `purplesky up` runs and how it is, or what the executor of a symbol last said of itself."""
+    """Show what `purplesky up` runs and how it is, or what the executor of a symbol last said of itself.
+
+    With --all the exit code is 1 where the status of a contract cannot be read; one that never ran is told as that.
+    """
     from commands.installation import installed
-    from executor import status_text
+    from executor.status import overview, status_text
 
     settings, _ = installed(context, venue)
     if symbol is None:
         click.echo(pipeline("flows.supervisor").status_table(settings))
-    for one in settings.market.symbols if everything else [symbol] if symbol else []:
-        click.echo(("\n" if everything else "") + status_text(settings, one))
+    texts, whole = overview(settings) if everything else ([status_text(settings, symbol)] if symbol else [], True)
+    for text in texts:
+        click.echo(("\n" if everything else "") + text)
+    if not whole:
+        raise SystemExit(1)
 
 
 def _command(name: str, text: str) -> click.Command:

@@ -20,6 +20,11 @@ from settings import Settings
 MODES = ("live", "dry-run", "lake")
 _FILE = "status.json"
 _COMMANDS = ("halt", "resume", "flatten")
+#: What a status says for :func:`status_text`; the rest is for those whom it interests.
+_NEEDED = frozenset(
+    {"symbol", "mode", "running", "pid", "session", "written_s", "council", "entry", "position", "protection", "equity"}
+    | {"high_water", "killed", "paused", "health", "counts", "last_decision", "last_alert", "recovered"}
+)
 
 
 def folder_of(settings: Settings, symbol: str, mode: str) -> Path:
@@ -90,26 +95,39 @@ def write_status(folder: Path, values: dict[str, Any], tell: Callable[[str, str,
         tell("warning", "status", f"{folder / _FILE} cannot be written ({error.strerror})")
 
 
+class NeverRanError(ExecutorError):
+    """No executor has ever written a status for a contract."""
+
+
 def read_status(settings: Settings, symbol: str) -> dict[str, Any]:
     """The last status of a symbol, of the mode that wrote last.
 
     Raises
     ------
+    NeverRanError
+        The executor never ran on it.
     ExecutorError
-        The executor never ran on it, or the file is damaged.
+        The file is damaged.
     """
     files = [file for mode in MODES if (file := folder_of(settings, symbol, mode) / _FILE).exists()]
     if not files:
-        raise ExecutorError(
+        raise NeverRanError(
             f"the executor has not run on {symbol} (nothing below {settings.paths.executor})",
             advice=f"Start it with: purplesky execute --symbol {symbol}",
         )
     newest = max(files, key=lambda file: file.stat().st_mtime_ns)
     try:
-        values: dict[str, Any] = json.loads(newest.read_text(encoding="utf-8"))
+        values = json.loads(newest.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ExecutorError(f"{newest} cannot be read ({error})", advice="Wait for the executor to write it") from error
+        raise _unreadable(newest, str(error)) from error
+    if not isinstance(values, dict) or (missing := _NEEDED - values.keys()):
+        # Of another version, or nobody's: what it does not say must not be taken for "nothing".
+        raise _unreadable(newest, f"without {', '.join(sorted(missing))}" if isinstance(values, dict) else "no object")
     return values
+
+
+def _unreadable(file: Path, why: str) -> ExecutorError:
+    return ExecutorError(f"{file} cannot be read ({why})", advice="Wait for the executor to write it, or start it")
 
 
 def traded_symbols(settings: Settings) -> list[str]:
@@ -120,8 +138,7 @@ def traded_symbols(settings: Settings) -> list[str]:
     ExecutorError
         The executor never ran.
     """
-    folders = (settings.paths.executor / mode for mode in MODES)
-    known = {file.parent.name for folder in folders for file in folder.glob(f"*/{_FILE}")}
+    known = _ever_traded(settings)
     if not known:
         raise ExecutorError(
             f"the executor has not run (nothing below {settings.paths.executor})",
@@ -131,8 +148,34 @@ def traded_symbols(settings: Settings) -> list[str]:
     return sorted(running or known)
 
 
+def _ever_traded(settings: Settings) -> set[str]:
+    folders = (settings.paths.executor / mode for mode in MODES)
+    return {file.parent.name for folder in folders for file in folder.glob(f"*/{_FILE}")}
+
+
 def _runs(status: dict[str, Any]) -> bool:
     return bool(status["running"]) and _alive(status["pid"])
+
+
+def overview(settings: Settings) -> tuple[list[str], bool]:
+    """The last status of every contract, the configured ones first; one that cannot be told hides none of the others.
+
+    Returns
+    -------
+    texts, whole
+        A text for each contract, and whether each could be told: a contract that never ran is told as that.
+    """
+    configured = dict.fromkeys(settings.market.symbols)
+    texts, whole = list[str](), True
+    for symbol in [*configured, *sorted(_ever_traded(settings) - configured.keys())]:
+        try:
+            texts.append(status_text(settings, symbol))
+        except NeverRanError:
+            texts.append(f"{symbol}  never ran; start it with: purplesky execute --symbol {symbol}")
+        except ExecutorError as error:
+            texts.append(f"{symbol}  unknown: {error.message}. {error.advice}")
+            whole = False
+    return texts, whole
 
 
 def status_text(settings: Settings, symbol: str) -> str:
