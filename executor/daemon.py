@@ -285,6 +285,7 @@ class _Daemon:
                 mine = [item for item in items if unit.symbol in item.symbols]
                 if mine:
                     await self._hand_over(unit, mine, feeds)
+                self._rules.look(unit.session.core.rules)
                 if (text := self._rules.verdict(unit.session.core.rules)) is not None:
                     unit.session.rules_changed(text)
 

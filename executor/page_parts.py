@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from executor.rescale import NEW_RULES
 from executor.telemetry import ills
 
 STYLE = """
@@ -129,7 +130,7 @@ def _parts(one: dict[str, Any]) -> Iterable[Row]:
     if one["venue"]:
         yield "venue", _span("warn", one["venue"])
     if one.get("rules"):
-        yield "contract rules", _span("bad", one["rules"])
+        yield "contract rules", _span("bad", f"{one['rules']}: {NEW_RULES}")
     if registry is not None:
         problem = registry["problem"]
         answer = "not asked yet" if registry["asked_s"] is None else "answers"

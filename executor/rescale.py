@@ -10,6 +10,11 @@ from executor.state import CoreConfig, CoreState, Trade
 from market.errors import ExecutorError
 from market.instruments import Instrument
 
+#: What a person does when the venue has changed the rules of a contract.
+NEW_RULES = (
+    "no entries until the executor is started again with the new rules: live at any time, it goes on with its "
+    "position; in dry-run once it is flat"
+)
 _ADVICE = "Close the position at the venue by hand, then move the journal away"
 
 

@@ -1,4 +1,8 @@
-"""Contract rules that the market has left: the venue is asked, away from the loop, what they are now."""
+"""Contract rules that the market has left: the venue is asked, away from the loop, what they are now.
+
+A finer tick shows in prices that do not fit; a coarser one in nothing but refused orders. So the venue is also asked
+now and then.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from market.rest import fetch_instruments
 
 #: The venue is asked for the same contract at most this often, seconds.
 _ASK_EVERY = 30.0
+#: And at least this often, seconds, although all fits.
+_LOOK_EVERY = 600.0
 
 
 class Rules:
@@ -26,14 +32,20 @@ class Rules:
     def __init__(self, rest_url: str) -> None:
         self._rest_url = rest_url
         self._asking: dict[str, asyncio.Task[Instrument | None]] = {}
+        self._suspected: dict[str, float] = {}
         self._asked: dict[str, float] = {}
+
+    def look(self, rules: Instrument) -> None:
+        """Ask for a contract's rules if nobody has for long; at the first call, as a session begins, they are known."""
+        if time.monotonic() >= self._asked.setdefault(rules.symbol, time.monotonic()) + _LOOK_EVERY:
+            self.suspect(rules)
 
     def suspect(self, rules: Instrument) -> None:
         """Ask for a contract's rules, unless that has just been done."""
         symbol, now = rules.symbol, time.monotonic()
-        if symbol in self._asking or now < self._asked.get(symbol, -_ASK_EVERY) + _ASK_EVERY:
+        if symbol in self._asking or now < self._suspected.get(symbol, -_ASK_EVERY) + _ASK_EVERY:
             return
-        self._asked[symbol] = now
+        self._suspected[symbol] = self._asked[symbol] = now
         self._asking[symbol] = asyncio.get_running_loop().create_task(self._ask(symbol))
 
     def verdict(self, rules: Instrument) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from executor.reader import post_command
+from executor.rescale import NEW_RULES
 from executor.session import Session
 from market.errors import ExecutorError
 from settings import Settings
@@ -200,7 +201,9 @@ def status_text(settings: Settings, symbol: str) -> str:
         f"{counts['closed']} closed, net {counts['net_pnl']} USDT",
         f"last bar   {_decision_text(decided) if decided else 'none yet'}",
     ]
-    lines += [f"{name:<10} {status[name]}" for name in ("failure", "venue", "rules") if status.get(name)]
+    lines += [f"{name:<10} {status[name]}" for name in ("failure", "venue") if status.get(name)]
+    if status.get("rules"):
+        lines.append(f"rules      {status['rules']}: {NEW_RULES}")
     if alert:
         lines.append(f"last alert {alert['level']}: {alert['text']}")
     if status["recovered"]:
