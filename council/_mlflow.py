@@ -68,21 +68,31 @@ class Connection:
         """
         for key, value in _ENVIRONMENT.items():
             os.environ.setdefault(key, value)
+        self.check_address()
         self._check_file()
         from mlflow import MlflowClient
 
         _quiet()
         return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
+    def check_address(self) -> None:
+        """Refuse what is neither a file's nor a server's address.
+
+        Raises
+        ------
+        RegistryError
+            It is none.
+        """
+        if self.file is None and not re.match(r"https?://[^/]+", self.uri):
+            raise RegistryError(
+                f"{self.uri!r} is no registry address",
+                advice="Set mlflow.uri to sqlite:///file or http://host:port",
+            )
+
     def _check_file(self) -> None:
         """A file that is no database, or no place for one: MLflow would retry that for minutes."""
         file = self.file
         if file is None:
-            if not re.match(r"https?://[^/]+", self.uri):
-                raise RegistryError(
-                    f"{self.uri!r} is no registry address",
-                    advice="Set mlflow.uri to sqlite:///file or http://host:port",
-                )
             return
         # The base install speaks to a server only.
         if missing := [package for package in ("sqlalchemy", "alembic") if find_spec(package) is None]:

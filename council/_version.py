@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,3 +56,11 @@ class ModelVersionInfo:
             description=version.description or "",
             created_ms=int(version.creation_timestamp),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Who is in Production, and where its bundle lies in the cache."""
+
+    info: ModelVersionInfo
+    folder: Path

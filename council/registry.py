@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from council._mlflow import Connection, Missing
 from council._registration import BATCH, create_version, experiment_of, log_run
-from council._version import ModelVersionInfo
+from council._version import Found, ModelVersionInfo
 from council.bundle import load_bundle
 from council.ledger import How, Ledger, LedgerEntry
 from council.packaging import describe, package
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 PRODUCTION = "production"
 #: Where a version's artifacts keep the bundle.
 PLACE = "artifacts/council"
+#: What to do where nothing is in Production.
+TRAIN_FIRST = "Train a council, then promote it: purplesky promote, or the alias `production` in the MLflow UI"
 
 _FOLDER = "council"
 
@@ -221,18 +223,17 @@ class Registry:
         RegistryUnavailable
             The registry is down: what is in Production is unknown.
         """
-        advice = "Train a council, then promote it: purplesky promote, or the alias `production` in the MLflow UI"
         if not self._connection.exists():
-            raise NoProductionError(f"there is no registry at {self.uri} yet", advice=advice)
+            raise NoProductionError(f"there is no registry at {self.uri} yet", advice=TRAIN_FIRST)
         try:
             with self._connection.calls():
                 model = self._connection.client.get_registered_model(name)
         except Missing as error:
-            raise NoProductionError(f"no council is registered as {name}", advice=advice) from error
+            raise NoProductionError(f"no council is registered as {name}", advice=TRAIN_FIRST) from error
         aliased = {int(number) for alias, number in model.aliases.items() if alias.lower() == PRODUCTION}
         staged = {int(found.version) for found in model.latest_versions if found.current_stage == "Production"}
         if not aliased | staged:
-            raise NoProductionError(f"no version of {name} is in Production", advice=advice)
+            raise NoProductionError(f"no version of {name} is in Production", advice=TRAIN_FIRST)
         if len(aliased | staged) > 1:
             raise RegistryError(
                 f"{name}: the alias `production` and the stage Production name different versions "
@@ -240,6 +241,15 @@ class Registry:
                 advice="Decide with: purplesky promote --version N",
             )
         return self.version(name, (aliased | staged).pop())
+
+    def look(self, name: str, cache: Path) -> Found:
+        """Who is in Production, noticed and fetched; see :meth:`~council.lookout.Lookout.look`."""
+        info = self.production(name)
+        self.notice(name)  # a promotion in the MLflow UI is written down by whoever sees it first
+        return Found(info, self.fetch(name, info.version, cache))
+
+    def close(self) -> None:
+        """Nothing stays open between calls."""
 
     def version(self, name: str, version: int) -> ModelVersionInfo:
         """One version.

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import settings as configuration
-from council.registry import Registry, cached
+from council.lookout import Outside
+from council.registry import cached
 from council.voting import Council
 from executor.clock import VenueClock
 from executor.core import Core
@@ -197,7 +198,7 @@ def build(
     """
     instrument, symbol = choice.instrument, choice.instrument.symbol
     common = common or Common()
-    registry = Registry(settings.registry_uri, settings.paths.mlruns / "artifacts")
+    registry = Outside(settings.registry_uri, settings.paths.mlruns / "artifacts")
     store = council_store(settings, symbol)
     watch = RegistryWatch(registry, settings.model_name(symbol, settings.executor.timeframe), store)
     journal = Journal(folder, durable=choice.mode == "live")

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from council.bundle import load_bundle
-from council.registry import Registry, cached
+from council.lookout import Lookout
+from council.registry import cached
 from council.voting import Council
 from executor.state import CouncilRef
 from market.errors import BundleError, NoProductionError, PurpleSkyError, RegistryUnavailable
@@ -88,10 +89,9 @@ class RegistryWatch:
         Unix time of the last look.
     """
 
-    def __init__(self, registry: Registry, name: str, store: CouncilStore) -> None:
+    def __init__(self, registry: Lookout, name: str, store: CouncilStore) -> None:
         self._registry, self._name, self._store = registry, name, store
         self._refused: tuple[int, str] = (-1, "")
-        self._noticed = -1
         self.problem = ""
         self.asked_s: float | None = None
 
@@ -115,36 +115,36 @@ class RegistryWatch:
         return found
 
     def _look(self) -> CouncilRef:
-        info = self._registry.production(self._name)
-        if info.version != self._noticed:  # a promotion in the MLflow UI is written down by whoever sees it first
-            self._registry.notice(self._name)
-            self._noticed = info.version
-        if self._refused[0] == info.version:
+        found = self._registry.look(self._name, self._store.cache)
+        version, content_hash = found.info.version, found.folder.name
+        if self._refused[0] == version:
             raise BundleError(self._refused[1], advice="Promote another version")
-        folder = self._registry.fetch(self._name, info.version, self._store.cache)
         try:
-            council = self._store(folder.name)
+            council = self._store(content_hash)
             # The first vote compiles the walker and builds the forest: here, not at a bar's close.
             council.vote([float("nan")] * len(council.engine_features))
         except BundleError as error:
-            self._refused = (info.version, f"version {info.version} of {self._name} is refused: {error.message}")
+            self._refused = (version, f"version {version} of {self._name} is refused: {error.message}")
             raise
-        return CouncilRef(folder.name, info.version, info.gate_passed)
+        return CouncilRef(content_hash, version, found.info.gate_passed)
 
     async def run(
         self, poll_s: float, found: Callable[[CouncilRef], None], tell: Callable[[str, str, str], None]
     ) -> None:
         """Look every `poll_s` seconds, for ever; `tell` gets level, code and text of what is wrong, once each."""
         said = ""
-        while True:
-            await asyncio.sleep(poll_s)
-            try:
-                found(await asyncio.to_thread(self.look))
-                if said:
-                    tell("info", "registry", f"{self._name}: the registry answers again")
-                said = ""
-            except PurpleSkyError as error:
-                if error.message != said:
-                    level = "info" if isinstance(error, RegistryUnavailable | NoProductionError) else "warning"
-                    tell(level, "registry", f"{error.message}; trading goes on with the council at hand")
-                said = error.message
+        try:
+            while True:
+                await asyncio.sleep(poll_s)
+                try:
+                    found(await asyncio.to_thread(self.look))
+                    if said:
+                        tell("info", "registry", f"{self._name}: the registry answers again")
+                    said = ""
+                except PurpleSkyError as error:
+                    if error.message != said:
+                        level = "info" if isinstance(error, RegistryUnavailable | NoProductionError) else "warning"
+                        tell(level, "registry", f"{error.message}; trading goes on with the council at hand")
+                    said = error.message
+        finally:
+            self._registry.close()

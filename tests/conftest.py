@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,3 +49,19 @@ def browser() -> Iterator[Browser]:
         running = driver.chromium.launch(executable_path=chromium, args=arguments)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Puts an empty MLflow registry into a folder; made once, for MLflow takes its time, and copied."""
+    made = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    from mlflow import MlflowClient  # seconds that most runs of a few tests need not spend
+
+    # A search makes the tables.
+    MlflowClient(tracking_uri=f"sqlite:///{made}").search_registered_models()
+
+    def put(folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copy(made, folder / "mlflow.db"))
+
+    return put

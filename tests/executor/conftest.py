@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 import pytest
-from mlflow import MlflowClient
 
 from council import Council, Member, StrategyParams, TrainingProfile, TreeModel
 from council.manifest import Manifest
@@ -217,17 +214,3 @@ def bench() -> Bench:
 def make_bench() -> Callable[..., Bench]:
     """For benches with a state or configuration of their own."""
     return Bench
-
-
-@pytest.fixture(scope="session")
-def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
-    """Puts an empty MLflow registry into a folder; made once, for MLflow takes its time, and copied."""
-    made = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    # A search makes the tables.
-    MlflowClient(tracking_uri=f"sqlite:///{made}").search_registered_models()
-
-    def put(folder: Path) -> Path:
-        folder.mkdir(parents=True, exist_ok=True)
-        return Path(shutil.copy(made, folder / "mlflow.db"))
-
-    return put
