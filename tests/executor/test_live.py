@@ -27,13 +27,6 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
         yield one
 
 
-@pytest.fixture
-def one_way(tmp_path: Path) -> Iterator[Rig]:
-    """A rig where hedge mode would tell nothing new."""
-    with rig(tmp_path) as one:
-        yield one
-
-
 def resting(made: Rig) -> None:
     """Until an entry rests."""
     assert made.run(60, lambda: made.trade is not None and made.trade.entry == "resting")
@@ -88,73 +81,73 @@ def test_a_plan_lives_and_ends_as_it_was_made(made: Rig) -> None:
 
 
 @pytest.mark.failure(1)
-def test_unknown_equity_blocks_entries_and_kills_nothing(one_way: Rig) -> None:
-    protected(one_way)
-    one_way.fault("failed-read", on="balance")
-    one_way.run(30)
-    assert one_way.core.state.risk.equity is None
-    flat(one_way)
-    one_way.signal = 0.5
-    one_way.run(25)
-    assert decided(one_way) == "equity unknown"
-    assert one_way.core.state.risk.killed is None
-    assert one_way.heard(EquityRead)[-1].equity is None
-    one_way.mend()
-    one_way.run(45)
-    assert len(entries(one_way)) == 2
+def test_unknown_equity_blocks_entries_and_kills_nothing(made: Rig) -> None:
+    protected(made)
+    made.fault("failed-read", on="balance")
+    made.run(30)
+    assert made.core.state.risk.equity is None
+    flat(made)
+    made.signal = 0.5
+    made.run(25)
+    assert decided(made) == "equity unknown"
+    assert made.core.state.risk.killed is None
+    assert made.heard(EquityRead)[-1].equity is None
+    made.mend()
+    made.run(45)
+    assert len(entries(made)) == 2
 
 
 @pytest.mark.failure(2)
-def test_an_unknown_position_changes_nothing(one_way: Rig) -> None:
-    protected(one_way)
-    one_way.fault("failed-read", on="position")
-    before, sent = one_way.trade, len(one_way.posts(CREATE))
-    one_way.run(15)
-    assert one_way.trade is before
+def test_an_unknown_position_changes_nothing(made: Rig) -> None:
+    protected(made)
+    made.fault("failed-read", on="position")
+    before, sent = made.trade, len(made.posts(CREATE))
+    made.run(15)
+    assert made.trade is before
     assert before is not None
-    assert (before.open, len(one_way.posts(CREATE))) == (before.size, sent)
-    assert not one_way.closed()
-    one_way.mend()
-    flat(one_way)
+    assert (before.open, len(made.posts(CREATE))) == (before.size, sent)
+    assert not made.closed()
+    made.mend()
+    flat(made)
 
 
 @pytest.mark.failure(3)
-def test_unknown_open_orders_keep_the_entry(one_way: Rig) -> None:
-    resting(one_way)
-    one_way.fault("failed-read", on="open-orders")
-    one_way.run(10)
-    assert one_way.trade is not None
-    assert len(entries(one_way)) == 1
+def test_unknown_open_orders_keep_the_entry(made: Rig) -> None:
+    resting(made)
+    made.fault("failed-read", on="open-orders")
+    made.run(10)
+    assert made.trade is not None
+    assert len(entries(made)) == 1
 
 
 @pytest.mark.failure(4)
-def test_a_kill_without_answers_is_never_reported_flat(one_way: Rig) -> None:
-    protected(one_way)
-    one_way.core.state.risk.killed = "by the test"
+def test_a_kill_without_answers_is_never_reported_flat(made: Rig) -> None:
+    protected(made)
+    made.core.state.risk.killed = "by the test"
     for on in ("position", "open-orders", "executions"):
-        one_way.fault("failed-read", on=on)
-    one_way.fault("http-status", on=CREATE, status=500)
-    one_way.run(70)
-    assert one_way.trade is not None
-    assert one_way.trade.open > 0
-    assert "kill-open" in one_way.alerts()
-    assert not one_way.closed()
-    one_way.mend()
-    flat(one_way, 30)
-    assert one_way.closed()[-1].reason in ("kill", "exit", "stop", "target")
+        made.fault("failed-read", on=on)
+    made.fault("http-status", on=CREATE, status=500)
+    made.run(70)
+    assert made.trade is not None
+    assert made.trade.open > 0
+    assert "kill-open" in made.alerts()
+    assert not made.closed()
+    made.mend()
+    flat(made, 30)
+    assert made.closed()[-1].reason in ("kill", "exit", "stop", "target")
 
 
 @pytest.mark.failure(5)
-def test_a_killed_account_is_killed_after_a_restart(one_way: Rig) -> None:
-    protected(one_way)
-    one_way.core.state.risk.killed = "by the test"
-    one_way.run(10)
-    one_way.kill()
-    one_way.signal = 0.5
-    one_way.run(30)
-    assert one_way.held == 0
-    assert decided(one_way) == "kill switch"
-    assert len(entries(one_way)) == 1
+def test_a_killed_account_is_killed_after_a_restart(made: Rig) -> None:
+    protected(made)
+    made.core.state.risk.killed = "by the test"
+    made.run(10)
+    made.kill()
+    made.signal = 0.5
+    made.run(30)
+    assert made.held == 0
+    assert decided(made) == "kill switch"
+    assert len(entries(made)) == 1
 
 
 @pytest.mark.failure(6)
@@ -212,31 +205,35 @@ def test_a_stop_that_somebody_takes_away_comes_back(made: Rig, stop: str) -> Non
 
 
 @pytest.mark.failure(9)
-def test_the_old_stop_stays_while_the_new_one_is_refused(one_way: Rig) -> None:
-    protected(one_way)
-    assert one_way.trade is not None
-    moved = str(one_way.listing.numbers.price(one_way.trade.stop - 7))
-    one_way.call(STOP, category="linear", symbol=SYMBOL, tpslMode="Full", stopLoss=moved, positionIdx=0)
-    one_way.fault("ret-code", on=STOP, code=10001, count=1)
+@pytest.mark.parametrize(
+    ("kind", "fields"), [("ret-code", {"code": 10001}), ("timeout-before", {}), ("timeout-after", {})]
+)
+def test_the_old_stop_stays_until_the_new_one_is_there(made: Rig, kind: str, fields: dict[str, int]) -> None:
+    protected(made)
+    index = made.gateway.memory.index
+    assert made.trade is not None
+    moved = str(made.listing.numbers.price(made.trade.stop - 7))
+    made.call(STOP, category="linear", symbol=SYMBOL, tpslMode="Full", stopLoss=moved, positionIdx=index)
+    made.fault(kind, on=STOP, count=1, **fields)
     seen: set[int] = set()
-    plan = one_way.trade.stop
+    plan = made.trade.stop
 
     def watch() -> bool:
-        seen.add(one_way.stop)
-        return one_way.stop == plan
+        seen.add(made.stop)
+        return made.stop == plan
 
-    assert one_way.run(12, watch)
+    assert made.run(12, watch)
     assert 0 not in seen
-    assert not one_way.posts(CANCEL)
+    assert not made.posts(CANCEL)
 
 
 @pytest.mark.failure(10)
 @pytest.mark.failure(43)
-def test_exits_go_on_without_a_stream(one_way: Rig) -> None:
-    protected(one_way)
-    one_way.fault("drop", on="*")
-    one_way.stream.cut("by the test")
-    flat(one_way)
+def test_exits_go_on_without_a_stream(made: Rig) -> None:
+    protected(made)
+    made.fault("drop", on="*")
+    made.stream.cut("by the test")
+    flat(made)
 
 
 @pytest.mark.failure(11)
@@ -281,67 +278,67 @@ def test_a_fill_while_the_process_is_down_is_found(made: Rig) -> None:
 
 @pytest.mark.failure(13)
 @pytest.mark.failure(14)
-def test_foreign_orders_of_many_pages_pause_and_are_left_alone(one_way: Rig) -> None:
-    one_way.signal = QUIET
-    one_way.run(2)
-    price = (one_way.listing.best_bid or 0) - 900
+def test_foreign_orders_of_many_pages_pause_and_are_left_alone(made: Rig) -> None:
+    made.signal = QUIET
+    made.run(2)
+    price, index = (made.listing.best_bid or 0) - 900, made.places()[0][0]
     for number in range(120):
-        one_way.call(
-            CREATE, category="linear", symbol=SYMBOL, side="Buy", orderType="Limit", qty="0.002",
-            price=str(one_way.listing.numbers.price(price - number)),
+        made.call(
+            CREATE, category="linear", symbol=SYMBOL, side="Buy", orderType="Limit", qty="0.002", positionIdx=index,
+            price=str(made.listing.numbers.price(price - number)),
         )  # fmt: skip
-    one_way.signal = 0.5
-    one_way.run(25)
-    assert "120 foreign" in one_way.core.state.risk.paused["foreign"]
-    assert decided(one_way).startswith("paused")
-    assert len([row for row in one_way.truth("/v5/order/realtime") if row["orderStatus"] == "New"]) == 120
-    assert not one_way.posts(CANCEL)
+    made.signal = 0.5
+    made.run(25)
+    assert "120 foreign" in made.core.state.risk.paused["foreign"]
+    assert decided(made).startswith("paused")
+    assert len([row for row in made.truth("/v5/order/realtime") if row["orderStatus"] == "New"]) == 120
+    assert not made.posts(CANCEL)
 
 
 @pytest.mark.failure(14)
-def test_a_foreign_position_pauses_and_is_left_alone(one_way: Rig) -> None:
-    one_way.foreign, one_way.signal = True, QUIET
-    one_way.run(2)
-    one_way.fault("manual-position", side="Buy", qty="0.010")
-    one_way.signal = 0.5
-    one_way.run(30)
-    assert one_way.core.state.risk.paused
-    assert decided(one_way).startswith("paused")
-    assert one_way.held == 10
-    assert not one_way.posts(CREATE)
+def test_a_foreign_position_pauses_and_is_left_alone(made: Rig) -> None:
+    made.foreign, made.signal = True, QUIET
+    made.run(2)
+    made.fault("manual-position", side="Buy", qty="0.010", position=made.places()[0][0])
+    made.signal = 0.5
+    made.run(30)
+    assert made.core.state.risk.paused
+    assert decided(made).startswith("paused")
+    assert made.held == 10
+    assert not made.posts(CREATE)
 
 
 @pytest.mark.failure(14)
-def test_a_close_by_hand_is_seen_and_counted(one_way: Rig) -> None:
-    protected(one_way)
-    assert one_way.trade is not None
-    qty = str(one_way.listing.instrument.quantity(one_way.trade.size))
-    one_way.fault("manual-position", side="Sell", qty=qty)
-    flat(one_way, 10)
-    assert one_way.closed()[-1].reason == "external"
-    assert "external" in one_way.core.state.risk.paused
-    assert not one_way.said(ClosePosition)
+def test_a_close_by_hand_is_seen_and_counted(made: Rig) -> None:
+    protected(made)
+    assert made.trade is not None
+    qty = str(made.listing.instrument.quantity(made.trade.size))
+    made.fault("manual-position", side="Sell", qty=qty, position=made.gateway.memory.index)
+    flat(made, 10)
+    assert made.closed()[-1].reason == "external"
+    assert "external" in made.core.state.risk.paused
+    assert not made.said(ClosePosition)
 
 
 @pytest.mark.failure(26)
 @pytest.mark.parametrize("kind", ["adl", "liquidate"])
-def test_what_the_venue_closes_is_counted(one_way: Rig, kind: str) -> None:
-    protected(one_way)
-    one_way.fault(kind, share=1.0) if kind == "adl" else one_way.fault(kind)
-    flat(one_way, 10)
-    assert one_way.closed()[-1].reason == {"adl": "adl", "liquidate": "liquidation"}[kind]
+def test_what_the_venue_closes_is_counted(made: Rig, kind: str) -> None:
+    protected(made)
+    made.fault(kind, position=made.gateway.memory.index, **({"share": 1.0} if kind == "adl" else {}))
+    flat(made, 10)
+    assert made.closed()[-1].reason == {"adl": "adl", "liquidate": "liquidation"}[kind]
 
 
 @pytest.mark.failure(26)
-def test_funding_is_no_fill(one_way: Rig) -> None:
-    protected(one_way)
-    fills = len(one_way.heard(Filled))
-    one_way.fault("funding", rate="0.001")
-    one_way.run(6)
-    assert len(one_way.heard(Filled)) == fills
-    assert one_way.trade is not None
-    assert one_way.trade.funding > 0
-    flat(one_way)
+def test_funding_is_no_fill(made: Rig) -> None:
+    protected(made)
+    fills = len(made.heard(Filled))
+    made.fault("funding", rate="0.001")
+    made.run(6)
+    assert len(made.heard(Filled)) == fills
+    assert made.trade is not None
+    assert made.trade.funding > 0
+    flat(made)
 
 
 @pytest.mark.failure(15)
@@ -467,14 +464,14 @@ def test_a_post_only_entry_is_sent_again_at_most_so_often(tmp_path: Path) -> Non
 @pytest.mark.failure(23)
 @pytest.mark.failure(39)
 @pytest.mark.parametrize("code", [110007, 110003, 110017, 10002, 10006, 110094])
-def test_a_refused_entry_leaves_nothing_behind(one_way: Rig, code: int) -> None:
-    one_way.fault("ret-code", on=CREATE, code=code)
-    one_way.run(21)
-    one_way.signal = QUIET
-    one_way.run(15)
-    assert len(entries(one_way)) == 1
-    assert one_way.trade is None
-    assert one_way.verdict() == []
+def test_a_refused_entry_leaves_nothing_behind(made: Rig, code: int) -> None:
+    made.fault("ret-code", on=CREATE, code=code)
+    made.run(21)
+    made.signal = QUIET
+    made.run(15)
+    assert len(entries(made)) == 1
+    assert made.trade is None
+    assert made.verdict() == []
 
 
 @pytest.mark.failure(24)
@@ -495,22 +492,22 @@ def test_stop_and_exit_at_once_close_once(made: Rig) -> None:
 
 
 @pytest.mark.failure(25)
-def test_the_second_position_counts_from_its_own_fill(one_way: Rig) -> None:
-    protected(one_way)
-    flat(one_way)
-    one_way.signal = 0.5
-    protected(one_way)
-    trade = one_way.trade
+def test_the_second_position_counts_from_its_own_fill(made: Rig) -> None:
+    protected(made)
+    flat(made)
+    made.signal = 0.5
+    protected(made)
+    trade = made.trade
     assert trade is not None
-    assert trade.first_fill_ms == max(int(row["execTime"]) for row in one_way.truth("/v5/execution/list"))
+    assert trade.first_fill_ms == max(int(row["execTime"]) for row in made.truth("/v5/execution/list"))
 
 
 @pytest.mark.failure(27)
-def test_live_sends_the_plan_of_the_backtest(one_way: Rig) -> None:
-    resting(one_way)
-    order = one_way.said(PlaceEntry)[0]
-    [body] = entries(one_way)
-    price = one_way.listing.instrument.price
+def test_live_sends_the_plan_of_the_backtest(made: Rig) -> None:
+    resting(made)
+    order = made.said(PlaceEntry)[0]
+    [body] = entries(made)
+    price = made.listing.instrument.price
     sent = tuple(Decimal(body[name]) for name in ("price", "stopLoss", "takeProfit"))
     assert sent == (price(order.limit), price(order.stop), price(order.target))
 
@@ -536,15 +533,15 @@ def test_a_maker_target_rests_in_the_cycle_of_the_fill(made: Rig, monkeypatch: p
     assert [fill.maker for fill in made.heard(Filled) if fill.role == "target"] == [True]
 
 
-def test_no_entry_before_the_venue_has_told_everything(one_way: Rig) -> None:
-    one_way.fault("failed-read", on="executions")
-    one_way.run(45)
-    assert not entries(one_way)
-    assert decided(one_way).startswith("venue not ready")
-    one_way.mend()
-    one_way.run(30)
-    assert entries(one_way)
-    assert one_way.heard(VenueState)[-1].ready
+def test_no_entry_before_the_venue_has_told_everything(made: Rig) -> None:
+    made.fault("failed-read", on="executions")
+    made.run(45)
+    assert not entries(made)
+    assert decided(made).startswith("venue not ready")
+    made.mend()
+    made.run(30)
+    assert entries(made)
+    assert made.heard(VenueState)[-1].ready
 
 
 @pytest.mark.failure(46)
