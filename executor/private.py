@@ -19,6 +19,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from executor.logs import Masking
+
 #: Spellings that name linear contracts only; the wallet has one.
 TOPICS = ("order.linear", "execution.linear", "position.linear", "wallet")
 #: How long a signature for the stream is good, ms.
@@ -78,6 +80,7 @@ class PrivateStream:
         self.incoming: deque[Up | Down | Rows] = deque()
         self.connections = 0
         self._key, self._secret = key, secret.encode()
+        self._mask = Masking([key, secret])
         self._ping_s, self._backoff = ping_s, backoff_s
         self._failures = 0
         self._jitter = random.Random()
@@ -156,7 +159,7 @@ class PrivateStream:
             return ""
         op = frame.get("op")
         if op in ("auth", "subscribe") and frame.get("success") is not True:
-            return f"private stream: {op} refused ({frame.get('ret_msg', '')})"
+            return self._mask(f"private stream: {op} refused ({frame.get('ret_msg', '')})")
         if op == "auth":
             await _send(socket, {"op": "subscribe", "args": list(TOPICS)})
         elif op == "subscribe":

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from executor.logs import Masking
 from market.errors import OrderRejected, OutcomeUnknown, VenueUnavailable
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class VenueClient:
     ) -> None:
         self.rest_url = rest_url.rstrip("/")
         self._key, self._secret, self._timeout_s, self._adapter = key, secret, timeout_s, adapter
+        #: Bybit repeats what was signed, the key in it, when a signature is wrong.
+        self._mask = Masking([key, secret])
         self._local = threading.local()
 
     def __repr__(self) -> str:
@@ -99,10 +102,10 @@ class VenueClient:
         for _ in range(_MOST_PAGES):
             page = {"cursor": cursor} if cursor else {}
             result = self.read(method, **params, **page).result
-            try:
-                rows += result["list"]
-            except (KeyError, TypeError) as error:
-                raise _unavailable(method, "an answer without a list") from error
+            found = result.get("list")
+            if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+                raise _unavailable(method, "an answer without a list")
+            rows += found
             cursor = result.get("nextPageCursor") or ""
             if not cursor:
                 return rows
@@ -142,17 +145,23 @@ class VenueClient:
         import requests
         from pybit.exceptions import FailedRequestError, InvalidRequestError
 
+        failure: _Refused | _Lost
         try:
             answer = getattr(self._client(), method)(**params)
-            return Answer(answer["result"] or {}, int(answer.get("time", -1)))
+            result = answer["result"] or {}
+            if isinstance(result, dict):
+                return Answer(result, int(answer.get("time", -1)))
+            failure = _Lost(f"an answer that is not Bybit's ({type(result).__name__})")
         except InvalidRequestError as error:
-            raise _Refused(int(error.status_code), str(error.message)) from error
+            failure = _Refused(int(error.status_code), self._mask(str(error.message)))
         except FailedRequestError as error:
-            raise _Lost(f"HTTP {error.status_code}") from error
+            failure = _Lost(f"HTTP {error.status_code}")
         except requests.RequestException as error:
-            raise _Lost(type(error).__name__) from error
+            failure = _Lost(type(error).__name__)
         except (KeyError, TypeError, ValueError) as error:
-            raise _Lost(f"an answer that is not Bybit's ({type(error).__name__})") from error
+            failure = _Lost(f"an answer that is not Bybit's ({type(error).__name__})")
+        # Without pybit's own error in front: it tells the whole request, and what the venue repeats of it.
+        raise failure
 
     def _client(self) -> HTTP:
         client: HTTP | None = getattr(self._local, "client", None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from executor.events import Filled, FillRole, OrderStatus
@@ -18,6 +18,8 @@ from market.instruments import Instrument
 
 Row = Mapping[str, Any]
 
+#: What a field of the wrong kind, or with a value that is none, raises while it is read.
+_UNREADABLE = (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, DataError)
 _SIDES = {"Buy": 1, "Sell": -1}
 _STATUS: dict[str, OrderStatus] = {
     "Created": "resting",
@@ -140,7 +142,7 @@ class Reader:
                 fee=_money(row.get("execFee") or "0"),
                 maker=bool(row.get("isMaker")),
             )
-        except (KeyError, TypeError, ValueError, InvalidOperation, DataError) as error:
+        except _UNREADABLE as error:
             raise ValueError(f"an execution that cannot be read ({error})") from error
 
     def _role(self, row: Row, link: str) -> FillRole | None:
@@ -171,19 +173,25 @@ class Reader:
             stop_kind = "" if stop_kind == "UNKNOWN" else stop_kind
             trigger = self._ticks(row.get("triggerPrice"))
             reject, cancel = row.get("rejectReason") or "", row.get("cancelType") or ""
+            filled, size = (
+                self._rules.to_steps(row.get("cumExecQty") or "0"),
+                self._rules.to_steps(row.get("qty") or "0"),
+            )
+            if min(filled, size) < 0:
+                raise ValueError(f"{filled} of {size} steps")
             return OrderRow(
                 link_id=row.get("orderLinkId") or "",
                 order_id=str(row["orderId"]),
                 status=_STATUS[row["orderStatus"]],
-                filled=self._rules.to_steps(row.get("cumExecQty") or "0"),
+                filled=filled,
                 reason=reject if reject not in ("", "EC_NoError") else cancel,
                 protective=bool(row.get("reduceOnly") or row.get("closeOnTrigger") or stop_kind or trigger),
                 stop_kind=stop_kind,
                 trigger=trigger,
                 index=int(row.get("positionIdx") or 0),
-                size=self._rules.to_steps(row.get("qty") or "0"),
+                size=size,
             )
-        except (KeyError, TypeError, ValueError, InvalidOperation, DataError) as error:
+        except _UNREADABLE as error:
             raise ValueError(f"an order that cannot be read ({error})") from error
 
     def position(self, row: Row) -> PositionRow:
@@ -196,6 +204,8 @@ class Reader:
         """
         try:
             steps = self._rules.to_steps(row["size"])
+            if steps < 0:
+                raise ValueError(f"size {row['size']}")
             sign = _SIDES[row["side"]] if steps else 0
             return PositionRow(
                 int(row["positionIdx"]),
@@ -203,7 +213,7 @@ class Reader:
                 self._ticks(row.get("stopLoss")),
                 self._ticks(row.get("takeProfit")),
             )
-        except (KeyError, TypeError, ValueError, InvalidOperation, DataError) as error:
+        except _UNREADABLE as error:
             raise ValueError(f"a position that cannot be read ({error})") from error
 
     def _ticks(self, text: object) -> int:
@@ -257,7 +267,7 @@ def equity_of(result: Row) -> tuple[Decimal, Decimal]:
         [account] = result["list"]
         [coin] = [coin for coin in account["coin"] if coin["coin"] == "USDT"]
         return _money(coin["equity"]), _money(coin["walletBalance"])
-    except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"a wallet that cannot be read ({error})") from error
 
 
