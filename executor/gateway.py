@@ -92,6 +92,9 @@ class Gateway(ABC):
     def close(self) -> None:  # noqa: B027 - a choice, not a duty
         """Let go of threads and connections; what rests at the venue rests on."""
 
+    def hold(self, on: bool) -> None:  # noqa: B027 - a choice, not a duty
+        """Hear that an order may be about to come, or that it has: reads that can wait a moment do."""
+
     @abstractmethod
     def send(self, action: OrderAction, now_ms: int) -> None:
         """Carry out an action that was due at `now_ms` of the venue's clock."""

@@ -100,6 +100,9 @@ class Journal:
         self.saved: Saved | None = None
         self._session = -1
         self._slot = 0
+        self._uncopied: bytes | None = None
+        #: Number of the last command that was carried out and could not be noted as that; -1 for none.
+        self._owed = -1
         had_journal = self.path.exists()
         damage = ""
         try:
@@ -186,7 +189,7 @@ class Journal:
         return self._session
 
     def record(self, turns: Sequence[Turn], core: bytes, gateway: bytes) -> None:
-        """Write turns and the state after them, all or nothing.
+        """Write turns and the state after them, all or nothing; :meth:`copy` is due afterwards.
 
         Raises
         ------
@@ -205,8 +208,35 @@ class Journal:
             saved = Saved(seq, msgspec.Raw(core), msgspec.Raw(gateway))
             seal = _seal(saved)
             self._db.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", [seal.decode()])
-        self.saved = saved
-        self._copy(seal)
+            if self._owed >= 0:
+                self._take_commands(self._owed)
+        self.saved, self._uncopied, self._owed = saved, seal, -1
+
+    def copy(self) -> None:
+        """Keep the state of the last turns beside the journal, too: over the older of the two copies.
+
+        Not within :meth:`record`: orders wait for the journal alone. A copy that a crash leaves behind it does no harm.
+
+        Raises
+        ------
+        JournalError
+            The copy was not written, and is still due; the journal is whole.
+        """
+        if self._uncopied is None:
+            return
+        path = self._folder / _COPIES[1 - self._slot]
+        try:
+            file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                os.pwrite(file, self._uncopied, 0)
+                os.ftruncate(file, len(self._uncopied))
+                if self._durable:
+                    os.fsync(file)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise JournalError(f"{path} cannot be written ({error.strerror})", advice="Free disk space") from error
+        self._slot, self._uncopied = 1 - self._slot, None
 
     def end(self, final: bytes) -> None:
         """The session ended in order."""
@@ -229,22 +259,6 @@ class Journal:
             marks = ", ".join("?" * (len(row) + 1))
             self._db.execute(f"INSERT INTO {table} VALUES ({marks})", [seq, *row])
 
-    def _copy(self, seal: bytes) -> None:
-        """Keep the state beside the journal: over the older of the two copies."""
-        self._slot = 1 - self._slot
-        path = self._folder / _COPIES[self._slot]
-        try:
-            file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
-            try:
-                os.pwrite(file, seal, 0)
-                os.ftruncate(file, len(seal))
-                if self._durable:
-                    os.fsync(file)
-            finally:
-                os.close(file)
-        except OSError as error:
-            raise JournalError(f"{path} cannot be written ({error.strerror})", advice="Free disk space") from error
-
     def commands(self) -> list[tuple[int, str]]:
         """Commands that a person left and that were not yet taken, in order: number and name."""
         rows = self._db.execute("SELECT id, name FROM commands WHERE taken_ns IS NULL ORDER BY id").fetchall()
@@ -253,12 +267,17 @@ class Journal:
     def took_commands(self, last: int) -> None:
         """Commands up to number `last` were carried out.
 
-        Said after the turn that they caused was written: a process that dies in between hears them again.
+        Said after the turn that they caused was written: a process that dies in between hears them again. What cannot
+        be noted now, on a full disk, is noted with the next turns.
         """
-        with self._writing():
-            self._db.execute(
-                "UPDATE commands SET taken_ns = ? WHERE id <= ? AND taken_ns IS NULL", [time.time_ns(), last]
-            )
+        try:
+            with self._writing():
+                self._take_commands(last)
+        except JournalError:
+            self._owed = last
+
+    def _take_commands(self, last: int) -> None:
+        self._db.execute("UPDATE commands SET taken_ns = ? WHERE id <= ? AND taken_ns IS NULL", [time.time_ns(), last])
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
         """Rows of a reading statement."""

@@ -129,6 +129,9 @@ class LiveGateway(Gateway):
         if self._stream is not None:
             self._stream.close()
 
+    def hold(self, on: bool) -> None:
+        self._lanes.hold(on)
+
     def dump(self) -> bytes:
         return msgspec.json.encode(self.memory)
 

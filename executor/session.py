@@ -45,13 +45,14 @@ from executor.events import (
     Stopping,
 )
 from executor.gateway import Gateway
-from executor.journal import Journal, JournalError, Turn
+from executor.journal import Journal, Turn
 from executor.monitor import HealthMonitor, Verdict
 from executor.portfolio import Portfolio
+from executor.scribe import Scribe
 from executor.state import CouncilRef
-from executor.view import MarketView, cut
+from executor.view import MarketView, closed_bar, cut
 from executor.wording import describe, remark
-from features import Bars
+from features import Bars, Quote
 from market.assembler import TickerRow
 from market.errors import ExecutorError
 from market.events import EventBatch
@@ -124,7 +125,7 @@ class Session:
         self.portfolio: Portfolio | None = None
         self.decisions: deque[Decided] = deque(maxlen=_DECISIONS)
         self.last_alert: Alert | None = None
-        self.problems = 0
+        self._scribe = Scribe(journal, lambda: (core.state.dump(), gateway.dump()), self.tell)
         self._echo = echo
         self._make_drift, self._admit = drift, admit
         self._refused: CouncilRef | None = None
@@ -132,7 +133,6 @@ class Session:
         self._health = drift(core.state.council.content_hash) if core.state.council else None
         self._found: list[Event] = []
         self._clocked_ms = -1
-        self._unwritten: list[Turn] = []
         self._read_equity = self._read_position = True
         self._equity_s = 0.0
         self._next_funding_ms = -1
@@ -177,7 +177,7 @@ class Session:
         self.drive(events)
         if commands:
             self._commanded = commands[-1][0]
-            if not self._unwritten:
+            if self._scribe.whole:
                 self.journal.took_commands(self._commanded)
         self._remind(now)
         if now > self.clock.event_ms:
@@ -227,12 +227,21 @@ class Session:
         quote = self.view.quote()
         self.gateway.on_mark(quote.bid, quote.ask, self.view.last_price)
         self.clock.saw(quote.clock_ms, time.monotonic())
+        if not len(bars):
+            self.pulse()
+            return
+        self.gateway.hold(True)
+        try:
+            self._bars(bars, quote, lag_ms)
+        finally:
+            self.gateway.hold(False)
+
+    def _bars(self, bars: Bars, quote: Quote, lag_ms: int) -> None:
         now = self.clock.event_ms
-        self.pulse(at_once=len(bars) > 0)
-        if len(bars):
-            book_age = now - quote.book_ms if quote.book_ms >= 0 else -1
-            self.drive([_bar(bars, row, now, book_age, lag_ms) for row in range(len(bars))])
-            self._watch_health(bars)
+        self.pulse(at_once=True)
+        book_age = now - quote.book_ms if quote.book_ms >= 0 else -1
+        self.drive([closed_bar(bars, row, now, book_age, lag_ms) for row in range(len(bars))])
+        self._watch_health(bars)
 
     def resume_orders(self) -> None:
         """Ask what became of the orders of a plan from before the restart."""
@@ -304,8 +313,7 @@ class Session:
                 due, before_ms = self.core.deadline_ms(), self.core.state.now_ms
                 turns.append(Turn(event, self.core.on(event)))
                 moments.append(_moment(event, due, before_ms, self.core.state.now_ms))
-            self._unwritten += turns
-            written = self._write()
+            written = self._scribe.write(turns)
             refused: list[Event] = []
             for action, moment_ms in ((action, at) for turn, at in zip(turns, moments) for action in turn.actions):
                 if isinstance(action, PlaceEntry) and not written:
@@ -313,6 +321,7 @@ class Session:
                     refused.append(OrderRejected(now, action.link_id, -1, "the journal cannot be written"))
                 else:
                     self._act(action, moment_ms)
+            self._scribe.copy()
             found, self._found = self._found, []
             events = [*refused, *self.gateway.take(), *found]
         if self.portfolio is not None:
@@ -325,23 +334,13 @@ class Session:
         return [*self.portfolio.before_bar(self), *events]
 
     def flush(self) -> bool:
-        """Try once more to write what could not be written; whether the journal is whole."""
-        return not self._unwritten or self._write()
+        """Try once more to write what could not be written; whether the journal is whole, and so is its copy."""
+        return self._scribe.flush()
 
-    def _write(self) -> bool:
-        """Whether everything up to now is in the journal; what is not is kept and tried again."""
-        try:
-            self.journal.record(self._unwritten, self.core.state.dump(), self.gateway.dump())
-        except JournalError as error:
-            if self.problems == 0:
-                self.tell("critical", "journal", f"{error.message}: no entries; exits go on")
-            self.problems += 1
-            return False
-        if self.problems:
-            self.tell("info", "journal", "the journal can be written again")
-        self.problems = 0
-        self._unwritten.clear()
-        return True
+    @property
+    def problems(self) -> int:
+        """How often in a row the journal could not be written; 0 while all is well."""
+        return self._scribe.problems
 
     def _act(self, action: Action, moment_ms: int) -> None:
         match action:
@@ -391,20 +390,3 @@ def _moment(event: Event, due_ms: int | None, before_ms: int, now_ms: int) -> in
     if isinstance(event, BarClosed):
         return event.close_ms
     return due_ms if due_ms is not None and before_ms < due_ms <= now_ms else now_ms
-
-
-def _bar(bars: Bars, row: int, now: int, book_age: int, lag_ms: int) -> BarClosed:
-    atr = float(bars.atr[row])
-    return BarClosed(
-        now_ms=now,
-        open_ms=int(bars.open_ms[row]),
-        close_ms=int(bars.close_ms[row]),
-        close=int(bars.close[row]),
-        bid=int(bars.bid[row]),
-        ask=int(bars.ask[row]),
-        atr=atr if np.isfinite(atr) else None,
-        valid=bool(bars.valid[row]),
-        values=bars.values[row].astype("<f8").tobytes(),
-        book_age_ms=book_age,
-        lag_ms=lag_ms,
-    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from executor.events import BarClosed
 from features import Bars, FeatureEngine, Quote
 from market.assembler import Assembled, Record, SessionAssembler, TickerRow
 from market.context import context_events, merged
@@ -125,3 +126,29 @@ def cut(events: EventBatch, clock_ms: int, due_ms: int) -> int:
         if not late[row]:
             return len(events)
     return int(np.searchsorted(events.ordinal, events.ordinal[row], side="right"))
+
+
+def closed_bar(bars: Bars, row: int, now: int, book_age: int, lag_ms: int) -> BarClosed:
+    """What the core is told of bar `row`, at venue time `now`.
+
+    Parameters
+    ----------
+    book_age
+        ms since the last change of the book; -1 unknown.
+    lag_ms
+        How long its last frame had waited here.
+    """
+    atr = float(bars.atr[row])
+    return BarClosed(
+        now_ms=now,
+        open_ms=int(bars.open_ms[row]),
+        close_ms=int(bars.close_ms[row]),
+        close=int(bars.close[row]),
+        bid=int(bars.bid[row]),
+        ask=int(bars.ask[row]),
+        atr=atr if np.isfinite(atr) else None,
+        valid=bool(bars.valid[row]),
+        values=bars.values[row].astype("<f8").tobytes(),
+        book_age_ms=book_age,
+        lag_ms=lag_ms,
+    )

@@ -135,7 +135,7 @@ def _arm(kill_at: int) -> None:
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    record, copy, send = Journal.record, Journal._copy, LiveGateway.send
+    record, copy, send = Journal.record, Journal.copy, LiveGateway.send
     alive = False
 
     def dying_record(self: Journal, turns: Any, core: bytes, gateway: bytes) -> None:
@@ -146,11 +146,11 @@ def _arm(kill_at: int) -> None:
         record(self, turns, core, gateway)
         dying()
 
-    def dying_copy(self: Journal, seal: bytes) -> None:
-        # The transaction is written, the copy beside the journal is not.
+    def dying_copy(self: Journal) -> None:
+        # The transaction is written and its orders are sent, the copy beside the journal is not.
         if alive:
             step()
-        copy(self, seal)
+        copy(self)
 
     def dying_send(self: LiveGateway, action: Any, now_ms: int) -> None:
         orders = (PlaceEntry, PlaceTarget, CancelEntry, ClosePosition, SetProtection)
@@ -160,7 +160,7 @@ def _arm(kill_at: int) -> None:
         dying()
 
     Journal.record = dying_record  # type: ignore[method-assign]
-    Journal._copy = dying_copy  # type: ignore[method-assign]
+    Journal.copy = dying_copy  # type: ignore[method-assign]
     LiveGateway.send = dying_send  # type: ignore[method-assign]
 
 

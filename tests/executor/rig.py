@@ -83,13 +83,17 @@ class _Gateway(LiveGateway):
 
 
 class _Journal(Journal):
-    """A journal that can die before and after each write."""
+    """A journal that can die before and after each write, and after each copy."""
 
     steps: Steps
 
     def record(self, turns: Any, core: bytes, gateway: bytes) -> None:
         self.steps.step()
         super().record(turns, core, gateway)
+        self.steps.step()
+
+    def copy(self) -> None:
+        super().copy()
         self.steps.step()
 
 

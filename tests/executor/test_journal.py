@@ -28,6 +28,7 @@ def run(folder: Path, bench: Bench, upto: int | None = None) -> None:
     for event in bench.events[:upto]:
         turn = Turn(event, core.on(event))
         journal.record([turn], core.state.dump(), GATEWAY)
+        journal.copy()
     journal.end(core.state.dump())
     journal.close()
 
@@ -154,6 +155,19 @@ def test_a_journal_that_lost_its_end_is_behind_its_copy(tmp_path: Path, busy: Be
 
 
 @pytest.mark.failure(46)
+def test_a_copy_that_a_crash_left_behind_does_no_harm(tmp_path: Path, busy: Bench) -> None:
+    run(tmp_path, busy)
+    journal = Journal(tmp_path)
+    journal.record([Turn(Clock(10**15), [])], b'{"later":1}', GATEWAY)
+    journal.close()  # as a crash does: no copy
+    again = Journal(tmp_path)
+    assert again.recovered == ""
+    assert again.saved is not None
+    assert bytes(again.saved.core) == b'{"later":1}'
+    again.close()
+
+
+@pytest.mark.failure(46)
 def test_a_state_that_was_tampered_with_is_not_trusted(tmp_path: Path, busy: Bench) -> None:
     run(tmp_path, busy)
     with sqlite3.connect(tmp_path / FILE) as db:
@@ -215,3 +229,47 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
     with pytest.raises(JournalError):
         Journal(tmp_path)
+
+
+@pytest.mark.failure(38)
+@pytest.mark.failure(43)
+def test_a_copy_that_cannot_be_written_costs_no_turn_and_doubles_none(tmp_path: Path, busy: Bench) -> None:
+    core = type(busy.core)(CONFIG, COUNCILS.__getitem__)
+    journal = Journal(tmp_path)
+    journal.begin("SYNUSDT", "dry-run", encode(CONFIG), core.state.dump(), "test")
+    turns = [Turn(event, core.on(event)) for event in busy.events]
+    blocked = tmp_path / "state.b.json"
+    blocked.mkdir()
+    for turn in turns[:3]:
+        journal.record([turn], core.state.dump(), GATEWAY)
+        with pytest.raises(JournalError, match=r"state\.b\.json cannot be written"):
+            journal.copy()
+    blocked.rmdir()
+    journal.record(turns[3:], core.state.dump(), GATEWAY)
+    journal.copy()
+    journal.end(core.state.dump())
+    journal.close()
+    reader = JournalReader(tmp_path)
+    assert reader.query("SELECT max(seq), count(*) FROM events") == [(len(turns), len(turns))]
+    assert replay(reader, 1, COUNCILS.__getitem__).turns == len(turns)
+    (tmp_path / FILE).unlink()
+    again = Journal(tmp_path)
+    assert "state.b.json" in again.recovered
+    again.close()
+
+
+@pytest.mark.failure(43)
+def test_a_command_that_cannot_be_noted_on_a_full_disk_is_noted_later(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.begin("SYNUSDT", "dry-run", b"{}", b"{}", "test")
+    post_command(tmp_path, "flatten")
+    [(number, name)] = journal.commands()
+    assert name == "flatten"
+    # The disk takes nothing: no statement that writes goes through.
+    journal._db.execute("PRAGMA query_only=1")
+    journal.took_commands(number)
+    assert journal.commands() == [(number, "flatten")]
+    journal._db.execute("PRAGMA query_only=0")
+    journal.record([Turn(Clock(1), [])], b"{}", b"{}")
+    assert journal.commands() == []
+    journal.close()

@@ -202,6 +202,26 @@ def test_a_full_disk_stops_entries_and_not_exits(tmp_path: Path) -> None:
     assert replay(stage.close(), 1, lambda _: council()).turns > 100
 
 
+@pytest.mark.failure(43)
+def test_a_copy_that_cannot_be_written_stops_entries_and_nothing_is_written_twice(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    events = market()
+    done = stage.run(events, 500, until=lambda: stage.core.state.trade is not None and stage.core.state.trade.open > 0)
+    for name in ("state.a.json", "state.b.json"):
+        (stage.folder / name).unlink()
+        (stage.folder / name).mkdir()
+    stage.run(events[done:], 500, until=lambda: stage.core.state.trade is None and stage.core.state.counts.bars > 100)
+    assert stage.session.problems == 1
+    assert sum("state." in line and "no entries; exits go on" in line for line in stage.lines) == 1
+    assert stage.core.state.counts.closed == 1
+    for name in ("state.a.json", "state.b.json"):
+        (stage.folder / name).rmdir()
+    assert stage.session.flush()
+    assert stage.session.problems == 0
+    assert any("the copy of the state can be written again" in line for line in stage.lines)
+    assert replay(stage.close(), 1, lambda _: council()).turns > 100
+
+
 @pytest.mark.failure(33)
 def test_a_gap_blocks_its_bars_and_nothing_else(tmp_path: Path) -> None:
     events = market()
