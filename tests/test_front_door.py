@@ -54,6 +54,28 @@ def test_wrong_usage_exits_2(
     assert "Usage:" in capsys.readouterr().err
 
 
+@pytest.mark.failure(45)
+@pytest.mark.parametrize(
+    "command",
+    [name for name, one in sorted(purplesky.cli.commands.items()) if any(part.required for part in one.params)],
+)
+def test_every_missing_argument_exits_2_with_usage(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = sum(part.required for part in purplesky.cli.commands[command].params)
+    given: list[str] = []
+    for _ in range(needed):
+        monkeypatch.setattr(sys, "argv", ["purplesky", command, *given])
+        with pytest.raises(SystemExit) as stop:
+            purplesky.main()
+        said = capsys.readouterr().err
+        assert (stop.value.code, "Usage:" in said) == (2, True)
+        assert "Missing" in said
+        given += ["--symbol", "BTCUSDT"] if "'--symbol'" in said else ["1"]
+        if "Missing option '--to'" in said or command in ("serve", "market"):
+            break
+
+
 def one_line_error(result: subprocess.CompletedProcess[str], *words: str) -> None:
     lines = result.stderr.strip().splitlines()
     assert result.returncode == 2, result.stdout + result.stderr
