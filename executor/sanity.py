@@ -133,11 +133,14 @@ def stillness(values: npt.NDArray[np.float64], before: bytes, still: Sequence[in
 
 
 def malformed(bar: BarClosed, timeframe_ms: int) -> str:
-    """What is impossible about a bar: times off the grid, or a price of 0; empty if nothing is.
+    """What is impossible about a bar: times off the grid, or a price of 0 or below; empty if nothing is.
 
     A price that nobody knows is -1, and no reason for an alarm.
     """
     if bar.open_ms % timeframe_ms or bar.close_ms - bar.open_ms != timeframe_ms:
         return f"from {bar.open_ms} to {bar.close_ms} is off the grid of {timeframe_ms} ms"
-    zero = [name for name in ("close", "bid", "ask") if getattr(bar, name) == 0]
-    return f"{' and '.join(zero)} of 0" if zero else ""
+    wrong: dict[int, list[str]] = {}
+    for name in ("close", "bid", "ask"):
+        if (price := getattr(bar, name)) == 0 or price < -1:
+            wrong.setdefault(price, []).append(name)
+    return ", ".join(f"{' and '.join(names)} of {price}" for price, names in wrong.items())

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from itertools import permutations
+from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +181,62 @@ def test_an_entry_stays_what_it_is_while_no_open_order_is_told(
     assert not made.posts(CANCEL)
     assert [row["orderLinkId"] for row in made.truth(OPEN)] == [trade.link_id]
     assert len(entries(made)) == 1
+
+
+# --- what the venue says ---------------------------------------------------------------------------------------------
+
+REFUSED = {110017: "reduce-only", 110003: "price", 110007: "margin", 110094: "too small", 10001: "parameter"} | {
+    10002: "clock",
+    10006: "rate limit",
+    10018: "rate limit",
+}
+UNKNOWN = {110072: "duplicate link id", 10000: "time-out", 10016: "server error", 10019: "restarting"}
+
+
+@pytest.mark.failure(39)
+@pytest.mark.parametrize("code", [*REFUSED, *UNKNOWN])
+def test_a_code_for_an_entry_means_what_bybit_documents(made: Rig, code: int) -> None:
+    """https://bybit-exchange.github.io/docs/v5/error: refused is over, of the rest nobody knows yet."""
+    made.fault("ret-code", on=CREATE, code=code, count=1)
+    assert made.run(25, lambda: bool(entries(made)))
+    made.signal = QUIET
+    link = entries(made)[0]["orderLinkId"]
+    made.run(1)
+    asked = [query.link_id for query in made.said(QueryOrder)]
+    told = [alert.text for alert in made.said(Alert) if alert.code == "entry-rejected"]
+    if code in UNKNOWN:
+        assert link in asked
+        assert told == []
+    else:
+        assert asked == []
+        assert [text.split()[3] for text in told] == [str(code)]
+    made.run(15)
+    assert made.trade is None
+    assert len(entries(made)) == 1
+    assert made.verdict() == []
+
+
+@pytest.mark.failure(23)
+@pytest.mark.failure(39)
+@pytest.mark.parametrize("code", [110017, 10002, 10006])
+def test_a_refused_close_is_tried_again_after_a_pause_under_the_stop(made: Rig, code: int) -> None:
+    protected(made)
+    made.fault("ret-code", on=CREATE, code=code, count=3)
+    trade, stop = made.trade, made.stop
+    assert trade is not None
+    made.drive(Flatten(made.now_ms))
+    made.signal = QUIET
+    times: list[int] = []
+    end = made.now_ms + 30_000
+    while made.held and made.now_ms < end:
+        assert made.stop == stop > 0
+        made.run(0.1)
+        if len([body for body in made.posts(CREATE) if body.get("reduceOnly")]) > len(times):
+            times.append(made.now_ms)
+    assert len(times) == 4
+    assert min(later - sooner for sooner, later in pairwise(times)) >= RIG_CONFIG.retry_ms - 100
+    assert len([alert for alert in made.said(Alert) if alert.code == "close-rejected"]) == 3
+    flat(made, 10)
 
 
 # --- stops -----------------------------------------------------------------------------------------------------------

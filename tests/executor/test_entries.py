@@ -148,7 +148,14 @@ def test_a_late_bar_is_not_traded(bench: Bench) -> None:
 
 
 @pytest.mark.failure(30)
-@pytest.mark.parametrize("change", [{"atr": 0.0}, {"atr": -1.0}, {"close": -1}, {"close": 0}, {"close": 60}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"atr": value} for value in (0.0, -1.0, float("nan"), float("inf"))),
+        *({"close": value} for value in (-1, 0, 60, -60_000)),
+        *({"bid": -60_000}, {"bid": 0}, {"ask": -5}),
+    ],
+)
 def test_impossible_prices_give_an_alert_and_no_order(bench: Bench, change: dict[str, Any]) -> None:
     actions = bench.bar(0.5, **change)
     assert not entries(actions)
