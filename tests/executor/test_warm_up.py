@@ -58,7 +58,8 @@ def bars_after(root: Path | None, live: EventBatch) -> tuple[Bars, list[str]]:
 
 def whole(bars: Bars) -> list[bool]:
     """For each bar, whether it may be traded on: complete, and with a known ATR."""
-    return (bars.valid & np.isfinite(bars.atr)).tolist()
+    flags: list[bool] = (bars.valid & np.isfinite(bars.atr)).tolist()
+    return flags
 
 
 def test_a_fresh_lake_goes_on_as_if_there_had_been_no_restart(tmp_path: Path) -> None:
