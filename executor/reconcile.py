@@ -12,7 +12,6 @@ from executor.actions import Action, Alert, CancelEntry, ReadPosition, TracePosi
 from executor.desk import Desk
 from executor.events import OrdersRead, PositionOrigin, PositionRead, RulesChanged, VenueState
 from executor.ids import plan_of
-from executor.rescale import NEW_RULES
 from executor.state import CoreConfig, CoreState, Trade
 from market.instruments import Instrument
 
@@ -107,7 +106,8 @@ class Reconciler:
             return [Alert("info", "rules", text)] if before else []
         if before == event.text:
             return []
-        return [Alert("critical", "rules", f"{event.text}: {NEW_RULES}; exits go on")]
+        text = f"{event.text}: no entries until the executor is started again with the new rules; exits go on"
+        return [Alert("critical", "rules", text)]
 
     def orders(self, event: OrdersRead) -> list[Action]:
         """Look for orders that are not ours, and for ours that are not there; own protection never counts as one."""

@@ -174,7 +174,7 @@ async def test_entries_stop_protection_stays_and_a_person_is_told(
     after = journalled(settings, summary)
     [first, *_] = [i for i, one in enumerate(after) if isinstance(one, Alert) and one.code == "rules"]
     assert after[first].level == "critical"
-    assert NEW_RULES in after[first].text
+    assert "no entries until the executor is started again with the new rules" in after[first].text
     stops = {one.stop for one in after[first:] if isinstance(one, Protected) and one.size}
     assert len(stops) <= 1, "protection did not stay"
     assert not [one for one in after[first:] if isinstance(one, PlaceEntry)]
