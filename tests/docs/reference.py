@@ -183,7 +183,7 @@ def notifications() -> str:
     rows: dict[tuple[str, str], list[str]] = {}
     for function in _functions("executor"):
         named = _named_texts(function)
-        for call in calls(function, "Alert", "hear", "tell", "say"):
+        for call in calls(function, "Alert", "hear", "tell", "_tell", "say"):
             if len(call.args) != 3:
                 continue
             level, code, text = (written(one) for one in call.args)
