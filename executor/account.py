@@ -162,7 +162,7 @@ def _checked(name: str, check: Callable[[], tuple[bool, str]]) -> Check:
         return Check(name, *check())
     except VenueUnavailable as error:
         return Check(name, False, error.message)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         return Check(name, False, f"the venue's answer cannot be read ({type(error).__name__})")
 
 

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,7 +116,7 @@ def _guarded(name: str, look: Callable[[], Finding]) -> Finding:
         return look()
     except PurpleSkyError as error:
         return Finding(name, "fail", error.message, error.advice)
-    except (KeyError, IndexError, TypeError, ValueError, InvalidOperation) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         text = f"the venue's answer cannot be read ({type(error).__name__})"
         return Finding(name, "fail", text, "Check that venue.rest_url is Bybit's")
 

@@ -260,8 +260,18 @@ class Journal:
             self._db.execute(f"INSERT INTO {table} VALUES ({marks})", [seq, *row])
 
     def commands(self) -> list[tuple[int, str]]:
-        """Commands that a person left and that were not yet taken, in order: number and name."""
-        rows = self._db.execute("SELECT id, name FROM commands WHERE taken_ns IS NULL ORDER BY id").fetchall()
+        """Commands that a person left and that were not yet taken, in order: number and name.
+
+        Raises
+        ------
+        JournalError
+            They cannot be read: that is not "none".
+        """
+        try:
+            rows = self._db.execute("SELECT id, name FROM commands WHERE taken_ns IS NULL ORDER BY id").fetchall()
+        except sqlite3.Error as error:
+            advice = "Start the executor again: it sets the journal aside and takes the state from a copy"
+            raise JournalError(f"{self.path} cannot be read ({error})", advice=advice) from error
         return [(int(number), str(name)) for number, name in rows]
 
     def took_commands(self, last: int) -> None:

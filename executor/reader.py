@@ -60,10 +60,19 @@ class JournalReader:
         return SessionRow(number, str(mode), str(config).encode(), str(state).encode(), last)
 
     def turns(self, session: int) -> Iterator[tuple[int, bytes, bytes]]:
-        """Sequence number, event and actions, as they were written."""
+        """Sequence number, event and actions, as they were written.
+
+        Raises
+        ------
+        JournalError
+            The file is damaged.
+        """
         sql = "SELECT seq, event, actions FROM events WHERE session = ? ORDER BY seq"
-        for seq, event, actions in self._db.execute(sql, [session]):
-            yield seq, event.encode(), actions.encode()
+        try:
+            for seq, event, actions in self._db.execute(sql, [session]):
+                yield seq, event.encode(), actions.encode()
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(error) from error
 
     def query(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
         """Rows of a reading statement.
@@ -76,9 +85,10 @@ class JournalReader:
         try:
             return self._db.execute(sql, values).fetchall()
         except sqlite3.DatabaseError as error:
-            raise JournalError(
-                f"{self._path} cannot be read ({error})", advice="Start the executor: it recovers"
-            ) from error
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: sqlite3.Error) -> JournalError:
+        return JournalError(f"{self._path} cannot be read ({error})", advice="Start the executor: it recovers")
 
 
 def post_command(folder: Path, name: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from executor.build import Parts
 from executor.front import Front
+from executor.journal import JournalError
 from executor.session import Echo, Session
 from executor.tasks import put_away
 from market.errors import PurpleSkyError
@@ -180,9 +181,14 @@ class Unit:
             return
         journal, session = self.parts.journal, self.session
         session.gateway.close()
-        if session.flush():
-            journal.end(session.core.state.dump())
-        self.front.write(running=False)
+        try:
+            if session.flush():
+                journal.end(session.core.state.dump())
+        except JournalError as failed:
+            # As after a crash: the next session goes on from the last turn. The others are still to be closed.
+            self.failure = failed.message
+            self.say(f"critical: the end of {self.symbol} cannot be written: {failed.message}")
+        self.front.write(running=False, failure=self.failure)
         journal.close()
         self.front.end(self.last_words(), error)
 

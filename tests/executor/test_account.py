@@ -64,6 +64,8 @@ def test_a_good_account_passes(tmp_path: Path) -> None:
             "lacks the permission for contracts: Position",
         ),
         (lambda key: key.pop("permissions"), "cannot be read"),
+        (lambda key: key.update(permissions=["Order"]), "cannot be read"),
+        (lambda key: key.update(readOnly={}), "cannot be read"),
     ],
 )
 def test_a_key_that_may_too_much_or_too_little_is_refused(

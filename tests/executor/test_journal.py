@@ -273,3 +273,17 @@ def test_a_command_that_cannot_be_noted_on_a_full_disk_is_noted_later(tmp_path: 
     journal.record([Turn(Clock(1), [])], b"{}", b"{}")
     assert journal.commands() == []
     journal.close()
+
+
+@pytest.mark.failure(38)
+def test_a_journal_that_cannot_be_read_is_an_error_and_not_empty(tmp_path: Path, busy: Bench) -> None:
+    run(tmp_path, busy)
+    journal, reader = Journal(tmp_path), JournalReader(tmp_path)
+    for table in ("commands", "events"):
+        journal._db.execute(f"DROP TABLE {table}")
+    with pytest.raises(JournalError, match="cannot be read"):
+        journal.commands()
+    with pytest.raises(JournalError, match="cannot be read"):
+        list(reader.turns(1))
+    reader.close()
+    journal.close()
