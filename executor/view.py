@@ -44,6 +44,7 @@ class MarketView:
     def __init__(
         self, instrument: Instrument, timeframe_ms: int, levels: int, stall_ms: int, *, first_ordinal: int = 0
     ) -> None:
+        self.rules = instrument
         self.symbol = instrument.symbol
         self.timeframe_ms = timeframe_ms
         self.engine = FeatureEngine(timeframe_ms, levels, stall_ms)
