@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,9 +78,14 @@ class Outside:
         self._down: tuple[float, RegistryUnavailable] | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._closed = False
+        self._one = threading.Lock()
 
     def look(self, name: str, cache: Path) -> Found:
-        """See :meth:`Lookout.look`."""
+        """See :meth:`Lookout.look`. Several threads may ask; one after the other is answered."""
+        with self._one:
+            return self._look(name, cache)
+
+    def _look(self, name: str, cache: Path) -> Found:
         if self._closed:
             raise RegistryUnavailable("the registry is not asked any more", advice="Start again")
         self._connection.check_address()
@@ -160,6 +166,8 @@ class Outside:
             env=environment,
         ) as child:
             self._child = child
+            if self._closed:
+                child.kill()
             try:
                 out, said = child.communicate(asked.encode(), timeout=_LONGEST_S)
             except subprocess.TimeoutExpired as error:

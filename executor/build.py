@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import settings as configuration
-from council.lookout import Outside
+from council.lookout import Lookout, Outside
 from council.registry import cached
 from council.voting import Council
 from executor.clock import VenueClock
@@ -62,11 +62,13 @@ class FeedChoice:
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What the contracts of a process share: limits, the dry-run purse, and the account's connections in live."""
+    """What the contracts of a process share: limits, the dry-run purse, who asks the registry, and, in live, the
+    account's connections."""
 
     portfolio: Portfolio = field(default_factory=Portfolio)
     pool: Pool = field(default_factory=Pool)
     link: AccountLink | None = None
+    lookout: Lookout | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,11 @@ def council_store(settings: Settings, symbol: str) -> CouncilStore:
     return CouncilStore(settings.paths.executor / "councils", Wanted(symbol, timeframe, levels, spec))
 
 
+def lookout_of(settings: Settings) -> Lookout:
+    """Who asks the registry of an installation."""
+    return Outside(settings.registry_uri, settings.paths.mlruns / "artifacts")
+
+
 def build(
     settings: Settings,
     choice: FeedChoice,
@@ -198,7 +205,7 @@ def build(
     """
     instrument, symbol = choice.instrument, choice.instrument.symbol
     common = common or Common()
-    registry = Outside(settings.registry_uri, settings.paths.mlruns / "artifacts")
+    registry = common.lookout or lookout_of(settings)
     store = council_store(settings, symbol)
     watch = RegistryWatch(registry, settings.model_name(symbol, settings.executor.timeframe), store)
     journal = Journal(folder, durable=choice.mode == "live")

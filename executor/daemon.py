@@ -212,6 +212,8 @@ class _Daemon:
             try:
                 await (self._from_lake() if self._replays() else self._from_venue(venue))
             finally:
+                if self._common.lookout is not None:
+                    self._common.lookout.close()  # nobody need wait for its answer any more
                 await put_away(*self._mending.values(), *([venue] if venue is not None else []))
                 for unit in self._units:
                     await unit.rest()

@@ -133,18 +133,15 @@ class RegistryWatch:
     ) -> None:
         """Look every `poll_s` seconds, for ever; `tell` gets level, code and text of what is wrong, once each."""
         said = ""
-        try:
-            while True:
-                await asyncio.sleep(poll_s)
-                try:
-                    found(await asyncio.to_thread(self.look))
-                    if said:
-                        tell("info", "registry", f"{self._name}: the registry answers again")
-                    said = ""
-                except PurpleSkyError as error:
-                    if error.message != said:
-                        level = "info" if isinstance(error, RegistryUnavailable | NoProductionError) else "warning"
-                        tell(level, "registry", f"{error.message}; trading goes on with the council at hand")
-                    said = error.message
-        finally:
-            self._registry.close()
+        while True:
+            await asyncio.sleep(poll_s)
+            try:
+                found(await asyncio.to_thread(self.look))
+                if said:
+                    tell("info", "registry", f"{self._name}: the registry answers again")
+                said = ""
+            except PurpleSkyError as error:
+                if error.message != said:
+                    level = "info" if isinstance(error, RegistryUnavailable | NoProductionError) else "warning"
+                    tell(level, "registry", f"{error.message}; trading goes on with the council at hand")
+                said = error.message

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from executor.account import AccountLink, account_lock, require_account, settle_leverage
-from executor.build import Common, FeedChoice, Parts, build, choose_feed, gate_guard
+from executor.build import Common, FeedChoice, Parts, build, choose_feed, gate_guard, lookout_of
 from executor.front import Front
 from executor.lock import Lock
 from executor.notify import Herald
@@ -73,7 +73,7 @@ class Setup:
         link = AccountLink(settings) if live else None
         if link is not None:
             stack.callback(link.close)
-        self.common = Common(link=link)
+        self.common = Common(link=link, lookout=lookout_of(settings))
         mode = "live" if live else "dry-run"
         self.herald: Herald | None = herald_of(settings, f"PurpleSky ({mode})") if self._several else None
 
