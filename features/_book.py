@@ -49,12 +49,8 @@ def after(book, block, word):  # type: ignore[no-untyped-def]
     at = start >> 6
     left = book[block + TOPS + at] & (-1 << (start & 63))
     for _ in range(SUMMARY + 1):
-        while left != 0:
-            found = (at << 6) + trailing_zeros(left)
-            if book[block + BITS + found] != 0:
-                return (found - word) & (WORDS - 1)
-            left &= left - 1
-            book[block + TOPS + at] &= ~(1 << (found & 63))
+        if left != 0:
+            return ((at << 6) + trailing_zeros(left) - word) & (WORDS - 1)
         at = (at + 1) & (SUMMARY - 1)
         left = book[block + TOPS + at]
     return 0
@@ -87,8 +83,11 @@ def _put(book, block, key, size):  # type: ignore[no-untyped-def]
     there = 1 if size > 0 else 0
     before = book[block + slot]
     book[block + slot] = size
-    book[block + BITS + word] = (book[block + BITS + word] & ~(1 << (key & 63))) | (there << (key & 63))
-    book[block + TOPS + (word >> 6)] |= there << (word & 63)
+    bits = (book[block + BITS + word] & ~(1 << (key & 63))) | (there << (key & 63))
+    book[block + BITS + word] = bits
+    some = 1 if bits != 0 else 0
+    top = block + TOPS + (word >> 6)
+    book[top] = (book[top] & ~(1 << (word & 63))) | (some << (word & 63))
     return size - before
 
 

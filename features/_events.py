@@ -17,7 +17,7 @@ import math
 import numpy as np
 from numba import njit
 
-from features import _book, _shape, _tape
+from features import _book, _metrics, _shape, _tape
 from features._layout import (
     BAR_CLOSE,
     BAR_HIGH,
@@ -54,6 +54,7 @@ from features._layout import (
     NEXT_SAMPLE,
     NEXT_SECOND,
     NEXT_STOP,
+    NO_WRAP,
     NOW,
     NOWHERE,
     OLD_ASK,
@@ -83,7 +84,7 @@ from features._layout import (
     RAW_TRADES,
     RAW_VOLUME,
     RESET,
-    SPREADS,
+    SAMPLED,
     SQUARES,
     SUSPECT,
     TOP,
@@ -98,7 +99,7 @@ from features._layout import (
     source_stamp,
 )
 
-_SOURCES = source_stamp("_layout", "_book", "_shape", "_tape", "_events")
+_SOURCES = source_stamp("_layout", "_book", "_levels", "_metrics", "_shape", "_tape", "_events")
 
 # Flags and kinds of market.events, spelled out: Numba freezes them as constants.
 _BOOK, _TRADE, _TICKER, _LIQUIDATION = 0, 1, 3, 4
@@ -109,27 +110,13 @@ BY_TIME, BY_VOLUME, BY_TURNOVER, BY_IMBALANCE = 0, 1, 2, 3
 
 
 @inlined
-def _integrate(ints, floats, weight):  # type: ignore[no-untyped-def]
-    """Let the metrics count for as many samples (West 1979)."""
-    if ints[FRESH] == 1:
-        floats[WEIGHT] += weight
-        share = weight / floats[WEIGHT]
-        for j in range(SPREADS):
-            away = floats[NOW + j] - floats[MEAN + j]
-            floats[MEAN + j] += away * share
-            floats[SQUARES + j] += weight * away * (floats[NOW + j] - floats[MEAN + j])
-        for j in range(SPREADS, METRICS):
-            floats[MEAN + j] += (floats[NOW + j] - floats[MEAN + j]) * share
-
-
-@inlined
-def _stand(ints, floats, book, far, until, levels, sample_ms):  # type: ignore[no-untyped-def]
+def _stand(ints, floats, book, far, looks, reach, metrics, until, levels, sample_ms):  # type: ignore[no-untyped-def]
     """The book stands still up to `until`: take the samples that fall due, and do what whole seconds ask for."""
     if until >= ints[NEXT_SAMPLE]:
         if ints[DIRTY] == 1:
-            _shape.refresh(ints, floats, book, far, levels)
+            _shape.look(ints, floats, book, far, looks, reach, metrics, levels)
         count = (until - ints[NEXT_SAMPLE]) // sample_ms + 1
-        _integrate(ints, floats, float(count))
+        _shape.sample(ints, floats, looks, metrics, count)
         ints[NEXT_SAMPLE] += count * sample_ms
     ints[CLOCK] = until
     if until >= ints[NEXT_SECOND]:
@@ -211,7 +198,22 @@ def _close_bar(  # type: ignore[no-untyped-def]
 
 @helper
 def _advance(  # type: ignore[no-untyped-def]
-    ints, floats, book, far, time_ms, timeframe_ms, levels, sample_ms, rule, stall_ms, raw_ints, raw_floats, done
+    ints,
+    floats,
+    book,
+    far,
+    looks,
+    reach,
+    metrics,
+    time_ms,
+    timeframe_ms,
+    levels,
+    sample_ms,
+    rule,
+    stall_ms,
+    raw_ints,
+    raw_floats,
+    done,
 ):
     """Move the clock to `time_ms`, closing the bars that end on the way; returns the number of closed bars."""
     if ints[CLOCK] < 0:
@@ -222,19 +224,20 @@ def _advance(  # type: ignore[no-untyped-def]
         ints[SUSPECT] = 1
     while time_ms >= ints[CLOSE_MS]:
         close_ms = ints[CLOSE_MS]
-        _stand(ints, floats, book, far, close_ms, levels, sample_ms)
+        _stand(ints, floats, book, far, looks, reach, metrics, close_ms, levels, sample_ms)
         if ints[DIRTY] == 1:
-            _shape.refresh(ints, floats, book, far, levels)
-        if floats[WEIGHT] == 0.0:
+            _shape.look(ints, floats, book, far, looks, reach, metrics, levels)
+        if floats[WEIGHT] == 0.0 and ints[SAMPLED] == 0:
             # A bar by activity can lie between two samples: then its end is one.
-            _integrate(ints, floats, 1.0)
+            _shape.sample(ints, floats, looks, metrics, 1)
+        _metrics.settle(ints, floats, looks, metrics)
         if ints[LAST_BOOK] >= 0 and close_ms - ints[LAST_BOOK] > HOLE_MS:
             _forget(ints)
         _close_bar(ints, floats, book, close_ms, silent, stall_ms, raw_ints[done], raw_floats[done])
         done += 1
         _start_bar(ints, floats, close_ms, 1 if silent or ints[KNOWN] == 0 else 0)
         ints[CLOSE_MS] = close_ms + timeframe_ms if rule == BY_TIME else FAR_MS
-    _stand(ints, floats, book, far, time_ms, levels, sample_ms)
+    _stand(ints, floats, book, far, looks, reach, metrics, time_ms, levels, sample_ms)
     ints[NEXT_STOP] = min(ints[CLOSE_MS], ints[NEXT_SAMPLE], ints[NEXT_SECOND])
     return done
 
@@ -287,11 +290,11 @@ def _trade(ints, side, price, size):  # type: ignore[no-untyped-def]
 def _compile(sources: str):  # type: ignore[no-untyped-def]
     @njit(cache=True, error_model="numpy", _nrt=False)
     def run(  # type: ignore[no-untyped-def]
-        kind, flags, side, time_ms, price, size, row, ints, floats, book, far,
+        kind, flags, side, time_ms, price, size, row, ints, floats, book, far, looks, reach, metrics,
         timeframe_ms, levels, sample_ms, stall_ms, rule, threshold, raw_ints, raw_floats, done,
     ):  # fmt: skip
         sources  # noqa: B018 - part of the cache's key, see source_stamp
-        for i in range(row, len(kind)):
+        for i in range(row & NO_WRAP, len(kind)):
             what = kind[i]
             if what >= _TICKER:
                 if what == _TICKER:
@@ -303,8 +306,8 @@ def _compile(sources: str):  # type: ignore[no-untyped-def]
             if now > ints[CLOCK] and now > 0:
                 if now >= ints[NEXT_STOP] or now - ints[LAST_BOOK] > stall_ms:
                     done = _advance(
-                        ints, floats, book, far, now, timeframe_ms, levels, sample_ms, rule, stall_ms,
-                        raw_ints, raw_floats, done,
+                        ints, floats, book, far, looks, reach, metrics, now, timeframe_ms, levels, sample_ms, rule,
+                        stall_ms, raw_ints, raw_floats, done,
                     )  # fmt: skip
                 else:
                     ints[CLOCK] = now

@@ -17,7 +17,7 @@ inlined = njit(error_model="numpy", _nrt=False, forceinline=True)
 WINDOW = 1 << 14
 #: Its occupancy bitmap, in words of 64 ticks.
 WORDS = WINDOW >> 6
-#: A bit for each of these words, in words: set when it is not 0, and perhaps still when it is.
+#: A bit for each of these words, in words: set when it is not 0.
 SUMMARY = WORDS >> 6
 
 # --- the book: one block a side, bids first -----------------------------------------------------------------
@@ -38,6 +38,8 @@ REFILL_MS = 1_000
 #: No time, and no value of a ticker.
 FAR_MS = 1 << 62
 UNKNOWN = -(1 << 62)
+#: An index and this is the index, and the compiler knows that it does not count from the end.
+NO_WRAP = (1 << 40) - 1
 #: Key of no level, worse than all.
 NOWHERE = 1 << 60
 
@@ -74,6 +76,8 @@ CLOSE_MS = 31  # close of the current bar; FAR_MS while nobody knows
 NEXT_SECOND = 32  # the next whole second that the clock will reach
 LAST_TRADE = 33  # clock at the last trade; -1 before any
 HIT_MS = 34  # clock at the last trade that took from the bids, and from the asks
+LOOKED = 26  # looks at the book whose metrics have not been computed
+SAMPLED = 27  # samples that do not count in the means yet
 LAST_DOUBLE_MID = 25  # at the last whole second; 0 when unknown
 MARK = 36  # the five below are what tickers say; UNKNOWN where they do not
 INDEX = 37
@@ -84,13 +88,7 @@ TICKER_MS = 41  # clock at the last ticker
 HAD_TOP = 42  # the levels below are those of the last book that was looked at
 TOP_KEYS = 43  # of the bids, then of the asks
 TOP_SIZES = TOP_KEYS + 2 * TOP
-# Room for a walk: keys and sizes of the best levels of the bids, then of the asks, and sums of size and of
-# size * distance down to each of them.
-NEW_KEYS = TOP_SIZES + 2 * TOP
-NEW_SIZES = NEW_KEYS + 2 * TOP
-NEW_TOTALS = NEW_SIZES + 2 * TOP
-NEW_DISTANCES = NEW_TOTALS + 2 * TOP
-SETTLE = NEW_DISTANCES + 2 * TOP  # for the trades of each of the last seconds: sums of s * size and of s * size * price
+SETTLE = TOP_SIZES + 2 * TOP  # for the trades of each of the last seconds: sums of s * size and of s * size * price
 SETTLE_SIZE = SETTLE + 2 * SETTLE_SLOTS  # and of size
 BAR_SUMS = SETTLE_SIZE + SETTLE_SLOTS  # from here on: sums of the current bar
 ADDED = BAR_SUMS  # size added to bids and to asks
@@ -142,8 +140,26 @@ SQUARED_MOVES = WEIGHT + 7  # sums over one-second returns
 PAIRED_MOVES = WEIGHT + 8
 LAST_MOVE = WEIGHT + 9  # the last one-second return, and the log mid that it led to; NaN when unknown
 LAST_LOG_MID = WEIGHT + 10
-LOGS = WEIGHT + 11  # room for logarithms
-FLOATS = LOGS + 8
+FLOATS = WEIGHT + 11
+
+# --- looks at the book, whose metrics are computed together: one row a quantity, one column a look -----------
+LOOKS = 64
+# Rows of a side, bids first: size of the 1, 5, 10, 50 best levels and of all; sums of size * distance down to 5, 10 and
+# all levels, of cumulative size * distance and of squared distance; size within 5, 10, 25 and 50 bps; distance of the
+# last level; levels. Distances are from the mid, in half ticks.
+SIZE_1, SIZE_5, SIZE_10, SIZE_50, SIZE_ALL, DISTANCE_5, DISTANCE_10, DISTANCE_ALL, DEPTH_DISTANCE, SQUARED = (
+    row * LOOKS for row in range(10)
+)
+WITHIN_5, WITHIN_10, WITHIN_25, WITHIN_50, LAST, USED = (row * LOOKS for row in range(10, 16))
+SIDE = 16 * LOOKS
+DOUBLE_MID = 2 * SIDE  # sum of the best prices
+FIRST = DOUBLE_MID + LOOKS  # distance of the best levels
+SAMPLE_LOOK = FIRST + LOOKS  # of each sample: 1 + column of its look, 0 for the metrics as they were
+SAMPLE_WEIGHT = SAMPLE_LOOK + LOOKS
+LOOK_ROWS = SAMPLE_WEIGHT // LOOKS + 1
+#: Working space for metrics: one row a metric, then one row a look, of which the first one is the book as it was.
+TURNED = METRICS * LOOKS
+METRICS_ROOM = TURNED + METRICS * (LOOKS + 1)
 
 # --- raw bars: integer columns ------------------------------------------------------------------------------
 RAW_OPEN_MS = 0

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from features import _shape
+from features import _metrics
 from features._layout import (
     ADDED,
     AGREEING,
@@ -130,7 +130,7 @@ def seconds(ints, floats, book, until):  # type: ignore[no-untyped-def]
         floats[LAST_LOG_MID] = floats[LAST_MOVE] = np.nan
         ints[LAST_DOUBLE_MID] = 0
         return
-    log_mid = floats[LAST_LOG_MID] if double_mid == ints[LAST_DOUBLE_MID] else _shape.log(float(double_mid))
+    log_mid = floats[LAST_LOG_MID] if double_mid == ints[LAST_DOUBLE_MID] else _metrics.log(float(double_mid))
     ints[LAST_DOUBLE_MID] = double_mid
     move = log_mid - floats[LAST_LOG_MID]
     if not math.isnan(move):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features import _events, _history, _indicators, _layout
+from features import _events, _history, _indicators, _layout, _levels
 from features.bars import BY_TIME, KINDS, BarRule, Bars
 from features.catalogue import ENGINE_VERSION, feature_columns, feature_names, sampling_ms, spec_hash
 from market.errors import DataError
@@ -19,6 +19,8 @@ from market.events import TICKER, TRADE, EventBatch
 MAX_BARS = 5_000_000
 
 _MAGIC = b"purplesky-features\n"
+#: What lies where in a saved state: raise it whenever features/_layout.py moves or reinterprets something.
+STATE_VERSION = 2
 _DAY_MS = 86_400_000
 _CAPACITY = 1_024
 
@@ -101,6 +103,7 @@ class FeatureEngine:
             "event_floats": np.zeros(_layout.FLOATS),
             "book": np.zeros(2 * _layout.BLOCK, np.int64),
             "far": np.zeros((2, 2, _CAPACITY), np.int64),
+            "looks": np.zeros(_layout.LOOK_ROWS * _layout.LOOKS, np.int64),
             "ints": np.zeros(_indicators.INTS, np.int64),
             "floats": np.zeros(_indicators.FLOATS),
             "ring": np.full((_indicators.SERIES, _indicators.LONG), np.nan),
@@ -118,6 +121,8 @@ class FeatureEngine:
         self._state["floats"][_indicators.PREVIOUS_CLOSE] = np.nan
         self._state["vpin"][_history.SIZE] = np.nan
         self._room = np.zeros((_indicators.ROOM, _indicators.LONG))
+        self._metrics = np.zeros(_layout.METRICS_ROOM)
+        self._reach = np.zeros((2 * _levels.ROWS, _levels.columns(levels)), np.int64)
 
     def push(self, batch: EventBatch) -> Bars:
         """Consume events.
@@ -150,6 +155,7 @@ class FeatureEngine:
         while True:
             row, done = _events.run(
                 *columns, row, state["event_ints"], state["event_floats"], state["book"], state["far"],
+                state["looks"], self._reach, self._metrics,
                 self.timeframe_ms, self.levels, self.sample_ms, self.stall_ms,
                 KINDS.index(self.rule.kind), self.rule.threshold,
                 raw_ints, raw_floats, done,
@@ -175,6 +181,7 @@ class FeatureEngine:
         """The whole state; :meth:`restore` goes on from it to the bit."""
         header = {
             "engine": ENGINE_VERSION,
+            "state": STATE_VERSION,
             "spec_hash": self.spec_hash,
             "timeframe_ms": self.timeframe_ms,
             "levels": self.levels,
@@ -201,7 +208,8 @@ class FeatureEngine:
             raise DataError("the saved feature state is damaged", advice="Delete it; the engine warms up from the lake")
         line, _, rest = body.partition(b"\n")
         header = json.loads(line)
-        if header["engine"] == ENGINE_VERSION:
+        current = header["engine"] == ENGINE_VERSION and header.get("state") == STATE_VERSION
+        if current:
             engine = cls(
                 header["timeframe_ms"],
                 header["levels"],
@@ -209,7 +217,7 @@ class FeatureEngine:
                 BarRule(*header["rule"]),
                 header["sample_ms"],
             )
-        if header["engine"] != ENGINE_VERSION or header["spec_hash"] != engine.spec_hash:
+        if not current or header["spec_hash"] != engine.spec_hash:
             raise DataError(
                 "the saved feature state is of another version of the features",
                 advice="Delete it; the engine warms up from the lake",
