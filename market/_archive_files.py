@@ -9,7 +9,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -24,8 +24,8 @@ from market.events import ASK, BID
 from market.instruments import Instrument, pick, read_instruments
 from market.units import UnitTable, scaled
 
-#: Decompressed bytes handed on at a time.
-CHUNK = 1 << 24
+#: Decompressed bytes handed on at a time: what is in the cache is not fetched again by the scanner.
+CHUNK = 1 << 21
 _BOOK = re.compile(r"(\d{4}-\d{2}-\d{2})_(.+)_ob(\d+)\.data\.zip")
 _TRADES = re.compile(r"(.+?)(\d{4}-\d{2}-\d{2})\.csv\.gz")
 _TRADE_COLUMNS = ("timestamp", "symbol", "side", "size", "price", "trdMatchID")
@@ -109,7 +109,7 @@ def find_days(folder: Path, symbol: str) -> tuple[list[ArchiveDay], list[str]]:
     return [ArchiveDay(date, path, trades.get(date)) for date, (_, path) in sorted(books.items())], warnings
 
 
-def read_lines(path: Path) -> Iterator[tuple[bytes, int, float]]:
+def read_lines(path: Path) -> Generator[tuple[bytes, int, float]]:
     """The lines of a zipped archive, in pieces of about :data:`CHUNK` bytes.
 
     Yields

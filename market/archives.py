@@ -14,16 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from market._archive_files import ArchiveDay, TradeColumns, find_days, find_instrument, read_lines, read_trades
+from market._archive_files import ArchiveDay, TradeColumns, find_days, find_instrument
 from market._buffer import PartBuffer, SealedPart, day_start_ms, part_name, utc_day
-from market._decode import BookColumns, LineDecoder
+from market._decode import BookColumns
 from market._parts import publish, stage
+from market._shelf import Shelf
 from market.assembler import BookRows, GapMark, TradeRows
 from market.errors import ArchiveError, LakeError
 from market.events import BOOK, EMPTY, FIRST, LAST, SNAPSHOT, TRADE, UNKNOWN_NS, EventBatch
@@ -41,7 +41,8 @@ _EPOCH = dt.date(1970, 1, 1)
 _DAY_MS = 86_400_000
 #: How far the lines of an archive may lie outside of the day in its name.
 _SLACK_MS = 3_600_000
-_T = TypeVar("_T")
+#: Parts that are encoded side by side.
+_ENCODERS = 2
 
 
 @dataclass(slots=True)
@@ -100,6 +101,7 @@ def import_archives(
     instrument = find_instrument(folder, symbol)
     report = ImportReport(symbol, warnings=warnings)
     lock = lake.lock(symbol)
+    shelf = Shelf(lake, instrument, days)
     try:
         quarantine_unsealed(lake.root, symbol)
         for day in days:
@@ -107,7 +109,7 @@ def import_archives(
                 report.skipped.append(day.date)
             else:
                 try:
-                    parts = _DayImport(lake, instrument, day, progress).parts()
+                    parts = _DayImport(lake, instrument, day, shelf, progress).parts()
                 except ArchiveError as error:
                     _quarantine(lake, symbol, day, error)
                     raise
@@ -115,6 +117,7 @@ def import_archives(
                 write_parts(lake.root, parts)
                 _count(report, day, parts)
     finally:
+        shelf.close()
         lock.release()
     return report
 
@@ -166,11 +169,17 @@ class _DayImport:
     """One day's archives on their way to parts."""
 
     def __init__(
-        self, lake: Lake, instrument: Instrument, day: ArchiveDay, progress: Callable[[str, float], None] | None
+        self,
+        lake: Lake,
+        instrument: Instrument,
+        day: ArchiveDay,
+        shelf: Shelf,
+        progress: Callable[[str, float], None] | None,
     ) -> None:
         self._lake = lake
         self._instrument = instrument
         self._day = day
+        self._shelf = shelf
         self._progress = progress
         self._ordinal = (dt.date.fromisoformat(day.date) - _EPOCH).days * ORDINALS_A_DAY
         self._sequence = BookSequence()
@@ -191,7 +200,7 @@ class _DayImport:
         silent_since_ms = None if previous is None or previous.book_ms is None else previous.book_ms[1]
         follows = None if previous is None else previous.part
         parts: list[SealedPart] = []
-        with ThreadPoolExecutor(1) as encoder:  # compression works beside decoding
+        with ThreadPoolExecutor(_ENCODERS) as encoder:  # compression works beside decoding
             waiting: deque[Future[SealedPart]] = deque()
             for buffer in self._buffers():
                 waiting.append(encoder.submit(buffer.sealed, follows=follows, silent_since_ms=silent_since_ms))
@@ -200,6 +209,7 @@ class _DayImport:
                 silent_since_ms = buffer.last_book_ms or silent_since_ms
                 if len(waiting) > _MOST_WAITING:
                     parts.append(waiting.popleft().result())
+            self._shelf.put_back(self._day)
             parts += [one.result() for one in waiting]
         hashes = self._day.hashes()
         sealed = [
@@ -227,12 +237,17 @@ class _DayImport:
                 )
 
     def _buffers(self) -> Iterator[PartBuffer]:
-        trades = _no_trades() if self._day.trades is None else read_trades(self._day.trades, self._instrument)
+        pieces = iter(self._shelf.read(self._day))
+        trades = next(pieces)
+        assert isinstance(trades, TradeColumns)
         if self._day.trades is not None:
             self._check_times(self._day.trades, trades.time_ms)
         buffer = PartBuffer(self._instrument, self._day.date)
         done = 0
-        for book, share in self._chunks():
+        for piece in pieces:
+            assert isinstance(piece, tuple)
+            book, share = piece
+            self._check_times(self._day.book, book.cts)
             clock = np.maximum.accumulate(np.maximum(book.cts, self._clock_ms))
             due = int(np.searchsorted(trades.time_ms, clock[-1], side="right"))
             self._append(buffer, book, clock, _cut(trades, done, due))
@@ -247,16 +262,6 @@ class _DayImport:
             self._append_trades(buffer, rest, self._ordinal + np.arange(len(rest.time_ms)))
         if buffer:
             yield buffer
-
-    def _chunks(self) -> Iterator[tuple[BookColumns, float]]:
-        decoder = LineDecoder(self._instrument)
-        for lines, first, share in _ahead(read_lines(self._day.book)):
-            try:
-                book = decoder.decode(lines, first)
-            except ArchiveError as error:
-                raise ArchiveError(f"{self._day.book}, {error.message}", advice=error.advice) from error
-            self._check_times(self._day.book, book.cts)
-            yield book, share
 
     def _check_times(self, path: Path, times_ms: NDArray[np.int64]) -> None:
         """An archive whose name tells of another day than its lines would lie in the wrong day of the lake."""
@@ -320,16 +325,6 @@ class _DayImport:
         self._sequence.last_u = int(book.u[-1])
 
 
-def _ahead(items: Iterator[_T]) -> Iterator[_T]:
-    """The same, with the next one made in another thread while this one is used."""
-    done = object()
-    with ThreadPoolExecutor(1) as maker:
-        coming = maker.submit(next, items, done)
-        while (item := coming.result()) is not done:
-            coming = maker.submit(next, items, done)
-            yield item  # type: ignore[misc]
-
-
 def _book_rows(symbol: str, book: BookColumns, ordinals: np.ndarray) -> BookRows:
     """Level changes row by row; a message without any gets its EMPTY row."""
     rows = np.maximum(book.levels, 1)
@@ -354,11 +349,6 @@ def _book_rows(symbol: str, book: BookColumns, ordinals: np.ndarray) -> BookRows
         recv_ns=np.full(total, UNKNOWN_NS, np.int64),
     )
     return BookRows(symbol, events, np.repeat(book.ts, rows), np.repeat(book.u, rows), np.repeat(book.seq, rows))
-
-
-def _no_trades() -> TradeColumns:
-    none = np.empty(0, np.int64)
-    return TradeColumns(none, none, none, np.empty(0, np.int8), [])
 
 
 def _cut(trades: TradeColumns, start: int, end: int) -> TradeColumns:

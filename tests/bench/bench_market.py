@@ -310,16 +310,32 @@ def import_day() -> dict[str, object]:
             with zipfile.ZipFile(path) as file, file.open(file.namelist()[0]) as lines:
                 while lines.read(1 << 24):
                     pass
+        for path in sorted((_RECORDED / "trades" / "SXBTCUSDT").glob("*.csv.gz")):
+            with gzip.open(path) as rows:
+                while rows.read(1 << 24):
+                    pass
 
     ours()
-    seconds = best_of(ours, 2)
+    (elapsed, cpu), (bare, bare_cpu) = _fastest(ours), _fastest(decompress)
     return {
-        "value": changes / seconds,
+        "value": changes / elapsed,
         "unit": "level changes/s",
-        "peer": "bare decompression",
-        "peer_value": changes / best_of(decompress, 2),
-        "input": f"SX archives of three days with trades, {changes:,} level changes",
+        "peer": "bare decompression of the same archives",
+        "peer_value": changes / bare,
+        "input": f"SX archives of three days with trades, {changes:,} level changes; elapsed on two cores; "
+        f"processor time {cpu:.2f} s against {bare_cpu:.2f} s: {bare_cpu / cpu:.2f}",
     }
+
+
+def _fastest(work: Callable[[], None], repeats: int = 4) -> tuple[float, float]:
+    """Least elapsed and least processor seconds of all threads."""
+    elapsed, cpu = [], []
+    for _ in range(repeats):
+        started, used = time.perf_counter(), time.process_time()
+        work()
+        elapsed.append(time.perf_counter() - started)
+        cpu.append(time.process_time() - used)
+    return min(elapsed), min(cpu)
 
 
 @benchmark("market.read_day")

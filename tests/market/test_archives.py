@@ -7,8 +7,9 @@ import datetime as dt
 import gzip
 import io
 import json
+import threading
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from market import EventBatch, Lake, SessionAssembler, SuspectWindow, import_archives, read_instruments
+from market._ahead import Ahead
 from market._decode import LineDecoder
 from market._scan import FrameScanner
 from market.assembler import book_events
@@ -475,3 +477,27 @@ def test_recorded_days(recorded: Path, lake: Lake) -> None:
         assert lake.counts(symbol)["suspect_windows"] == 0
     got = EventBatch.concat(lake.events("HLETHUSDT"))
     assert (np.diff(got.time_ms) >= 0).all()
+
+
+def test_what_is_made_ahead_comes_in_order_and_so_does_its_error() -> None:
+    made: list[int] = []
+
+    def items() -> Generator[int]:
+        try:
+            for n in range(5):
+                made.append(n)
+                yield n
+            raise ArchiveError("line 5", advice="none")
+        finally:
+            made.append(-1)
+
+    threads = threading.active_count()
+    with Ahead(items(), 2) as ahead:
+        taken = iter(ahead)
+        assert [next(taken) for _ in range(5)] == [0, 1, 2, 3, 4]
+        with pytest.raises(ArchiveError, match="line 5"):
+            next(taken)
+    with Ahead(items(), 2) as ahead:
+        assert next(iter(ahead)) == 0
+    assert made[-1] == -1  # who stops early leaves nothing open
+    assert threading.active_count() == threads
