@@ -12,24 +12,26 @@ import numpy as np
 import pyarrow as pa
 
 from market._columns import Columns
+from market._messages import BookMessages
 from market._parts import (
-    BOOK_DTYPES,
     BOOK_STREAM,
     CHECKPOINT_STREAM,
     LIQUIDATION_DTYPES,
     LIQUIDATION_STREAM,
+    ROW_GROUP,
     TICKER_STREAM,
     TRADE_DTYPES,
     TRADE_STREAM,
     arrow_schema,
     encode_parquet,
 )
-from market.events import EMPTY, FIRST, SNAPSHOT, EventBatch
+from market.events import EMPTY, SNAPSHOT, EventBatch
 from market.instruments import Instrument
 from market.ladder import Checkpoint, checkpoint_table
 from market.manifest import SCHEMA, Doubt, Gap, Manifest, Oddity, Snapshot, Source, StreamFile
 from market.records import (
     BookRows,
+    BookRun,
     DoubtMark,
     GapMark,
     LiquidationRows,
@@ -60,7 +62,7 @@ class PartBuffer:
         self.instrument = instrument
         self.date = date
         self.day_end_ms = day_start_ms(date) + _DAY_MS
-        self.book = Columns(BOOK_DTYPES)
+        self.book = BookMessages()
         self.trades = Columns(TRADE_DTYPES)
         self.trade_ids: list[str] = []
         self.tickers: list[TickerRow] = []
@@ -79,7 +81,7 @@ class PartBuffer:
             self.first_ordinal = place_of(record)[0]
         if isinstance(record, BookRows):
             self.last_book_ms = max(self.last_book_ms or 0, int(record.events.time_ms[-1]))
-            self.book.extend(len(record.events), _event_columns(record) | {"u": record.u, "flags": record.events.flags})
+            self.book.append(record)
         elif isinstance(record, TradeRows):
             self.trades.extend(len(record.events), _event_columns(record))
             self.trade_ids += record.ids
@@ -93,6 +95,13 @@ class PartBuffer:
             self._note(record)
         elif isinstance(record, GapMark):
             self.gaps.append(Gap(record.ordinal, record.time_ms, record.recv_ns, record.cause))
+
+    def append_run(self, run: BookRun) -> None:
+        """Take in book messages that follow on."""
+        if self.first_ordinal is None:
+            self.first_ordinal = int(run.ordinals[0])
+        self.last_book_ms = max(self.last_book_ms or 0, int(run.time_ms[-1]))
+        self.book.append_run(run)
 
     def _note(self, mark: OddityMark) -> None:
         key = (mark.kind, mark.detail)
@@ -136,17 +145,19 @@ class PartBuffer:
             "purplesky.qty_step": str(self.instrument.qty_step),
         }
         tables = {
-            stream: table.cast(arrow_schema(stream, metadata))
-            for stream, table in (
-                (BOOK_STREAM, pa.table({name: self.book[name] for name in BOOK_DTYPES})),
-                (TRADE_STREAM, self._trade_table()),
-                (TICKER_STREAM, self._ticker_table()),
-                (LIQUIDATION_STREAM, pa.table({name: self.liquidations[name] for name in LIQUIDATION_DTYPES})),
-                (CHECKPOINT_STREAM, checkpoint_table(self.checkpoint)),
-            )
-            if stream == BOOK_STREAM or len(table)
+            TRADE_STREAM: self._trade_table(),
+            TICKER_STREAM: self._ticker_table(),
+            LIQUIDATION_STREAM: pa.table({name: self.liquidations[name] for name in LIQUIDATION_DTYPES}),
+            CHECKPOINT_STREAM: checkpoint_table(self.checkpoint),
         }
-        files = {stream: encode_parquet(table) for stream, table in tables.items()}
+        rows = {BOOK_STREAM: self.book.rows} | {stream: len(table) for stream, table in tables.items() if len(table)}
+        files = {
+            stream: encode_parquet(
+                arrow_schema(stream, metadata),
+                map(pa.table, self.book.pieces(ROW_GROUP)) if stream == BOOK_STREAM else [tables[stream]],
+            )
+            for stream in rows
+        }
         marks = [gap.ordinal for gap in self.gaps] + [doubt.ordinal for doubt in self.doubts] + self._odd_ordinals
         odd = [time_ms for one in self.oddities.values() for time_ms in (one.first_ms, one.last_ms)]
         ordinals = self._extent("ordinal", marks)
@@ -158,7 +169,7 @@ class PartBuffer:
             tick_size=str(self.instrument.tick_size),
             qty_step=str(self.instrument.qty_step),
             files={
-                stream: StreamFile(len(tables[stream]), len(data), hashlib.sha256(data).hexdigest())
+                stream: StreamFile(rows[stream], len(data), hashlib.sha256(data).hexdigest())
                 for stream, data in files.items()
             },
             level_changes=int(np.count_nonzero(self.book["flags"] & EMPTY == 0)),
@@ -172,33 +183,16 @@ class PartBuffer:
             oddities=None if source is not None else list(self.oddities.values()),
             follows=follows,
             source=source,
-            **self._book_facts(silent_since_ms),
+            **_book_facts(self.book, silent_since_ms),
         )
         return SealedPart(manifest, files)
 
     def _extent(self, name: str, others: Iterable[int]) -> tuple[int, int]:
         ends = [*others, *(getattr(row, name) for row in self.tickers)]
-        for columns in (self.book, self.trades, self.liquidations):
-            if columns.rows:
-                ends += [int(columns[name].min()), int(columns[name].max())]
+        for column in (self.book.of_messages(name), self.trades[name], self.liquidations[name]):
+            if len(column):
+                ends += [int(column.min()), int(column.max())]
         return min(ends), max(ends)
-
-    def _book_facts(self, silent_since_ms: int | None) -> dict[str, Any]:
-        if not self.book.rows:
-            return {"book_ms": None, "u": None, "max_silence_ms": 0, "snapshots": []}
-        first = self.book["flags"] & FIRST != 0
-        clock = np.maximum.accumulate(self.book["time_ms"][first])
-        silences = np.diff(clock, prepend=clock[0] if silent_since_ms is None else min(silent_since_ms, clock[0]))
-        snapshot = first & (self.book["flags"] & SNAPSHOT != 0)
-        return {
-            "book_ms": (int(clock[0]), int(clock[-1])),
-            "u": (int(self.book["u"][0]), int(self.book["u"][-1])),
-            "max_silence_ms": int(silences.max()),
-            "snapshots": [
-                Snapshot(int(ordinal), int(time_ms))
-                for ordinal, time_ms in zip(self.book["ordinal"][snapshot], self.book["time_ms"][snapshot])
-            ],
-        }
 
     def _trade_table(self) -> pa.Table:
         columns = {name: self.trades[name] for name in TRADE_DTYPES}
@@ -209,6 +203,23 @@ class PartBuffer:
         return pa.table(
             {field.name: pa.array([getattr(row, field.name) for row in self.tickers], field.type) for field in schema}
         )
+
+
+def _book_facts(book: BookMessages, silent_since_ms: int | None) -> dict[str, Any]:
+    if not book.rows:
+        return {"book_ms": None, "u": None, "max_silence_ms": 0, "snapshots": []}
+    times_ms, u, ordinals = (book.of_messages(name) for name in ("time_ms", "u", "ordinal"))
+    clock = np.maximum.accumulate(times_ms)
+    silences = np.diff(clock, prepend=clock[0] if silent_since_ms is None else min(silent_since_ms, clock[0]))
+    snapshot = book.of_messages("flags") & SNAPSHOT != 0
+    return {
+        "book_ms": (int(clock[0]), int(clock[-1])),
+        "u": (int(u[0]), int(u[-1])),
+        "max_silence_ms": int(silences.max()),
+        "snapshots": [
+            Snapshot(int(ordinal), int(time_ms)) for ordinal, time_ms in zip(ordinals[snapshot], times_ms[snapshot])
+        ],
+    }
 
 
 def part_name(first_ordinal: int) -> str:
@@ -226,7 +237,7 @@ def day_start_ms(date: str) -> int:
     return (dt.date.fromisoformat(date) - dt.date(1970, 1, 1)).days * _DAY_MS
 
 
-def _event_columns(record: BookRows | TradeRows) -> dict[str, Any]:
+def _event_columns(record: TradeRows) -> dict[str, Any]:
     events: EventBatch = record.events
     return {
         "time_ms": events.time_ms,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,12 @@ _ARROW: dict[str, list[tuple[str, pa.DataType]]] = {
         ("open_interest", _DECIMAL), ("funding_rate", _DECIMAL), ("next_funding_ms", pa.int64()),
     ],
 }  # fmt: skip
+#: Rows that are compressed together, and found together.
+ROW_GROUP = 1 << 18
 _DELTA = {"time_ms", "ordinal", "ts_ms", "u", "seq", "cs"}
 #: How a past day is compressed: slowly, once. Reading is as fast as before.
 _THOROUGH_LEVEL, _TRIAL_LEVEL, _TRIAL_ROWS = 19, 6, 1 << 17
-_SPLIT = {"price", "size"}
+_SPLIT = {"price", "size", "side", "flags"}
 #: Columns that a higher level makes slower to write and no smaller: with these encodings little is left to find.
 _LIGHT = _DELTA | {"size", "side", "flags"}
 #: Columns by which readers leave out row groups.
@@ -71,8 +74,9 @@ def writer_options(names: list[str]) -> dict[str, Any]:
         "compression": "zstd",
         "compression_level": {name: 1 if name in _LIGHT else 3 for name in names},
         "write_statistics": [name for name in names if name in _SOUGHT],
-        "use_dictionary": [name for name in names if name in {"side", "flags"}],
+        "use_dictionary": False,
         "column_encoding": encodings,
+        "max_rows_per_page": ROW_GROUP,
     }
 
 
@@ -104,10 +108,12 @@ def _best_encoding(column: pa.Table) -> str | None:
     return min(sizes, key=lambda encoding: sizes[encoding])
 
 
-def encode_parquet(table: pa.Table) -> bytes:
-    """A table as the bytes of a Parquet file."""
+def encode_parquet(schema: pa.Schema, pieces: Iterable[pa.Table]) -> bytes:
+    """A table as the bytes of a Parquet file; its pieces are row groups, cut where they are too long."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, row_group_size=1 << 18, **writer_options(table.column_names))
+    with pq.ParquetWriter(sink, schema, **writer_options(schema.names)) as writer:
+        for piece in pieces:
+            writer.write_table(piece.cast(schema), row_group_size=ROW_GROUP)
     return bytes(sink.getvalue())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from market._scan import CTS, LEVELS, SEQ, SNAPSHOT, TS, U, body
+from market._scan import CTS, LEVELS, SNAPSHOT, U, body
 from market.events import EMPTY, FIRST, LAST
 
 #: Further columns of the heads: which topic (-1: none of them), and the first row of its levels.
@@ -45,7 +45,7 @@ def scan_run(data, offsets, first, names, units, follow, heads, price, size, sid
     Parameters
     ----------
     data : uint8[b]
-        Frames, a newline after each, :func:`market._scan.padded`.
+        Frames, one after the other, :func:`market._scan.padded`.
     offsets : int64[m + 1]
         Where each begins.
     names : uint8[t, w]
@@ -66,6 +66,7 @@ def scan_run(data, offsets, first, names, units, follow, heads, price, size, sid
         The frame that it stopped before, and how many level changes there are.
     """
     row, topic, base = 0, 0, np.uint64(data.ctypes.data)
+    symbol, unit = names[0, 2 + names[0, 1] : 2 + names[0, 0]], units[0]
     for frame in range(first, len(offsets) - 1):
         start, end = offsets[frame], offsets[frame + 1]
         head = heads[frame]
@@ -73,13 +74,14 @@ def scan_run(data, offsets, first, names, units, follow, heads, price, size, sid
         head[TOPIC] = found
         if found < 0:
             continue
-        topic = found
-        symbol = names[topic, 2 + names[topic, 1] : 2 + names[topic, 0]]
+        if found != topic:  # every slice counts references to its array
+            topic = found
+            symbol, unit = names[topic, 2 + names[topic, 1] : 2 + names[topic, 0]], units[topic]
         place = base + np.uint64(start + _PREFIX + names[topic, 0])
-        after, place = body(place, symbol, units[topic], head, row, price, size, side)
+        after, place = body(place, symbol, unit, head, row, price, size, side)
         if (
             after < 0
-            or np.int64(place - base) + 1 != end
+            or np.int64(place - base) != end
             or head[SNAPSHOT]
             or head[U] != follow[topic, 0] + 1
             or head[CTS] > follow[topic, 1]
@@ -92,15 +94,13 @@ def scan_run(data, offsets, first, names, units, follow, heads, price, size, sid
 
 
 @njit(cache=True)
-def lay_out(heads, first, stop, topic, ordinals, recv_ns, price, size, side, wide, small):  # type: ignore[no-untyped-def]
+def lay_out(heads, first, stop, topic, price, size, side, wide, small):  # type: ignore[no-untyped-def]
     """The rows of one topic's messages, as :func:`market.records.book_events` gives them one by one.
 
     Parameters
     ----------
-    ordinals, recv_ns : int64[m]
-        Of each frame.
-    wide : int64[8, n]
-        Written: time, price, size, ordinal, receive time, ``ts``, ``u``, ``seq``.
+    wide : int64[2, n]
+        Written: price, size.
     small : int8[2, n]
         Written: flags, side.
     """
@@ -109,16 +109,13 @@ def lay_out(heads, first, stop, topic, ordinals, recv_ns, price, size, side, wid
         head = heads[frame]
         if head[TOPIC] != topic:
             continue
-        rows = max(head[LEVELS], 1)
-        for k in range(rows):
-            wide[0, out + k], wide[3, out + k], wide[4, out + k] = head[CTS], ordinals[frame], recv_ns[frame]
-            wide[5, out + k], wide[6, out + k], wide[7, out + k] = head[TS], head[U], head[SEQ]
-            if head[LEVELS]:
-                row = head[ROW] + k
-                wide[1, out + k], wide[2, out + k], small[1, out + k] = price[row], size[row], side[row]
-                small[0, out + k] = 0
-            else:
-                wide[1, out], wide[2, out], small[1, out], small[0, out] = 0, 0, 0, EMPTY
+        levels, row = head[LEVELS], head[ROW]
+        for k in range(levels):
+            wide[0, out + k], wide[1, out + k] = price[row + k], size[row + k]
+            small[0, out + k], small[1, out + k] = 0, side[row + k]
+        if levels == 0:
+            wide[0, out], wide[1, out], small[0, out], small[1, out] = 0, 0, EMPTY, 0
+        rows = max(levels, 1)
         small[0, out] |= FIRST
         small[0, out + rows - 1] |= LAST
         out += rows

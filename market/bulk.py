@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market._run_kernel import HEAD_COLUMNS, TOPIC, lay_out, scan_run, topic_names
-from market._scan import CTS, LEVELS, SHORTEST_LEVEL, U, padded
+from market._scan import CTS, LEVELS, PADDING, SEQ, SHORTEST_LEVEL, TS, U
 from market._session import MAX_JUMP_MS, Assembled, SymbolState
 from market.assembler import SessionAssembler
-from market.events import BOOK, EventBatch
 from market.feed import Frame
 from market.instruments import Instrument
 from market.ladder import LiveBook
-from market.records import BookRows, BookRun, GapMark, record_ms
+from market.records import BookRun, GapMark, record_ms
 from market.sequence import Trust
 
 #: A frame's place within the frames given, and what it comes to.
@@ -57,10 +56,13 @@ class BulkAssembler:
         DataError
             A price or size is not a multiple of the tick or step: the contract rules have changed.
         """
-        batch = _Batch(frames)
+        yield from self.on_batch(Batch(frames))
+
+    def on_batch(self, batch: Batch) -> Iterator[BookRun | Single]:
+        """The same for frames that are side by side already."""
         if len(self._price) <= len(batch.data) // SHORTEST_LEVEL:
             self._room(len(batch.data) // SHORTEST_LEVEL * 2 + 1)
-        first, stop = 0, len(frames)
+        first, stop = 0, len(batch.datas)
         while first < stop:
             at, _ = self._scan(batch, first)
             done = yield from self._settle(batch, first, at)
@@ -69,7 +71,7 @@ class BulkAssembler:
                 done += 1
             first = done
 
-    def _scan(self, batch: _Batch, first: int) -> tuple[int, int]:
+    def _scan(self, batch: Batch, first: int) -> tuple[int, int]:
         self._know_topics()
         if not self._states:
             batch.heads[first:, TOPIC] = -1
@@ -94,7 +96,7 @@ class BulkAssembler:
             return 0, -1
         return state.sequence.last_u, min(state.clock_ms + MAX_JUMP_MS, self._room_ms(state.symbol))
 
-    def _settle(self, batch: _Batch, first: int, stop: int) -> Generator[BookRun | Single, None, int]:
+    def _settle(self, batch: Batch, first: int, stop: int) -> Generator[BookRun | Single, None, int]:
         """Frames that were scanned: the others one by one, for they may end what the books rest on.
 
         Returns
@@ -138,42 +140,53 @@ class BulkAssembler:
             return
         part = heads[first:stop]
         for topic, state in enumerate(self._states):
-            mine = part[part[:, TOPIC] == topic] if len(self._states) > 1 else part[part[:, TOPIC] >= 0]
+            chosen = part[:, TOPIC] == topic
+            mine = part if chosen.all() else part[chosen]
             if len(mine):
                 state.clock_ms = max(state.clock_ms, int(mine[:, CTS].max()))
                 state.sequence.last_u = int(mine[-1, U])
                 state.idle = False
                 state.outlier_ms = 0
 
-    def _runs(self, batch: _Batch, first: int, stop: int, base: int, consumed: NDArray[np.int64]) -> Iterator[BookRun]:
+    def _runs(self, batch: Batch, first: int, stop: int, base: int, consumed: NDArray[np.int64]) -> Iterator[BookRun]:
         """The books among the frames, a run for each symbol."""
+        topic = int(batch.heads[0, TOPIC])
+        if topic >= 0 and stop - first == len(batch.datas) and (batch.heads[:, TOPIC] == topic).all():
+            yield self._run(batch, first, stop, topic, np.arange(base, base + stop), slice(None))
+            return
         ordinals = np.empty(len(batch.datas), np.int64)
         ordinals[first : first + len(consumed)] = base + np.cumsum(consumed) - consumed
-        for topic, state in enumerate(self._states):
+        for topic in range(len(self._states)):
             chosen = first + np.flatnonzero(batch.heads[first:stop, TOPIC] == topic)
             if len(chosen):
-                yield self._run(batch, first, stop, topic, state, ordinals, chosen)
+                yield self._run(batch, first, stop, topic, ordinals, chosen)
 
     def _run(
-        self, batch: _Batch, first: int, stop: int, topic: int, state: SymbolState, ordinals: NDArray[np.int64],
-        chosen: NDArray[np.int64],
+        self, batch: Batch, first: int, stop: int, topic: int, ordinals: NDArray[np.int64],
+        chosen: NDArray[np.int64] | slice,
     ) -> BookRun:  # fmt: skip
-        heads = batch.heads[chosen]
-        rows = int(np.maximum(heads[:, LEVELS], 1).sum())
-        wide, small = np.empty((8, rows), np.int64), np.empty((2, rows), np.int8)
-        lay_out(
-            batch.heads, first, stop, topic, ordinals, batch.recv_ns, self._price, self._size, self._side, wide, small
-        )
-        kind = np.full(rows, BOOK, np.int8)
-        events = EventBatch(kind, small[0].view(np.uint8), small[1], *wide[:5])
-        whole = len(chosen) == len(batch.datas)
+        heads = np.ascontiguousarray(batch.heads[chosen].T)
+        messages = np.maximum(heads[LEVELS], 1)
+        rows = int(messages.sum())
+        wide, small = np.empty((2, rows), np.int64), np.empty((2, rows), np.int8)
+        lay_out(batch.heads, first, stop, topic, self._price, self._size, self._side, wide, small)
         return BookRun(
-            rows=BookRows(state.symbol, events, wide[5], wide[6], wide[7]),
-            clock_ms=int(heads[:, CTS].max()),
+            symbol=self._states[topic].symbol,
+            clock_ms=int(heads[CTS].max()),
             ordinals=ordinals[chosen],
             recv_ns=batch.recv_ns[chosen],
-            frames=batch.datas if whole else [batch.datas[k] for k in chosen.tolist()],
-            level_changes=int(heads[:, LEVELS].sum()),
+            time_ms=heads[CTS],
+            ts_ms=heads[TS],
+            u=heads[U],
+            seq=heads[SEQ],
+            messages=messages,
+            price=wide[0],
+            size=wide[1],
+            side=small[1],
+            flags=small[0].view(np.uint8),
+            frames=(batch.joined if isinstance(chosen, slice) else b"".join([batch.datas[k] for k in chosen.tolist()])),
+            lengths=batch.lengths[chosen],
+            level_changes=int(heads[LEVELS].sum()),
         )
 
 
@@ -191,14 +204,25 @@ def warm_up(instrument: Instrument) -> None:
     LiveBook().apply(*(np.zeros(0, kind) for kind in (np.uint8, np.int8, np.int64, np.int64)))  # type: ignore[arg-type]
 
 
-class _Batch:
-    """Frames side by side."""
+class Batch:
+    """Frames side by side.
+
+    Attributes
+    ----------
+    datas, joined
+        Each frame, and all of them as one.
+    lengths, recv_ns : int64[m]
+        Of each frame.
+    """
 
     def __init__(self, frames: Sequence[Frame]) -> None:
         count = len(frames)
         self.datas = [frame.data for frame in frames]
-        self.recv_ns = np.fromiter([frame.recv_ns for frame in frames], np.int64, count)
-        self.data = padded(b"\n".join(self.datas))
+        self.recv_ns = np.array([frame.recv_ns for frame in frames], np.int64)
+        bare = b"".join([*self.datas, PADDING])
+        self.data = np.frombuffer(bare, np.uint8)
+        self.joined = memoryview(bare)[: -len(PADDING)]
+        self.lengths = np.fromiter(map(len, self.datas), np.int64, count)
         self.offsets = np.zeros(count + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, self.datas), np.int64, count) + 1, out=self.offsets[1:])
+        np.cumsum(self.lengths, out=self.offsets[1:])
         self.heads = np.empty((count, HEAD_COLUMNS), np.int64)

@@ -60,12 +60,13 @@ class Newcomer:
         self._begun: set[str] = set()
         self._asked = False
 
-    def keep(self, connection: int, item: Frame | Disconnected) -> None:
+    def keep(self, connection: int, items: Sequence[Frame | Disconnected]) -> None:
         """Take what a connection has received."""
-        self.kept[connection].append(item)
-        if isinstance(item, Frame) and item.data.startswith(_BOOK):
-            topic = item.data[: item.data.find(b'"', len(_BOOK))].decode()
-            self._begun.add(topic.rpartition(".")[2])
+        self.kept[connection] += items
+        for item in items:
+            if isinstance(item, Frame) and item.data.startswith(_BOOK):
+                topic = item.data[: item.data.find(b'"', len(_BOOK))].decode()
+                self._begun.add(topic.rpartition(".")[2])
 
     async def take_over(self, acquire: Callable[[], None], seconds: float, stopped: Callable[[], bool]) -> bool:
         """Ask the other session to end once every book has begun, and wait until `acquire` succeeds.

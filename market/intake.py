@@ -9,7 +9,7 @@ from market.feed import Disconnected, Frame, PublicFeed
 
 #: Frames are taken in together: those of this long (s), and at most so many.
 COLLECT_SECONDS = 0.01
-MOST_COLLECTED = 512
+MOST_COLLECTED = 1_024
 
 
 class Intake:
@@ -19,8 +19,6 @@ class Intake:
     ----------
     feed
         The connection.
-    early
-        Is shown everything first; what it says True to is not handed on.
     frames, loss
         Take in frames in order, and the loss of the connection; both name topics that need a fresh snapshot.
     stop
@@ -30,17 +28,16 @@ class Intake:
     def __init__(
         self,
         feed: PublicFeed,
-        early: Callable[[Frame | Disconnected], bool],
         frames: Callable[[Sequence[Frame]], Iterable[str]],
         loss: Callable[[Disconnected], Iterable[str]],
         stop: Callable[[], None],
     ) -> None:
         self._feed = feed
-        self._early = early
         self._frames = frames
         self._loss = loss
         self._stop = stop
         self._waiting: list[Frame] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
         self._resyncs: set[asyncio.Task[None]] = set()
 
@@ -48,12 +45,10 @@ class Intake:
         """Hand on what the connection brings until it ends."""
         loop, waiting = asyncio.get_running_loop(), self._waiting
         async for item in self._feed:
-            if self._early(item):
-                continue
             if isinstance(item, Frame):
                 waiting.append(item)
-                if len(waiting) == 1:
-                    loop.call_later(COLLECT_SECONDS, self._take_up)
+                if self._timer is None:
+                    self._timer = loop.call_later(COLLECT_SECONDS, self._take_up)
                 elif len(waiting) >= MOST_COLLECTED:
                     self._take_up()
             else:
@@ -65,6 +60,9 @@ class Intake:
 
     def _take_up(self) -> None:
         """Take in the frames that wait; the error of a timer's turn is raised by :meth:`pump`."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if not self._waiting or self._failure is not None:
             return
         try:

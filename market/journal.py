@@ -33,6 +33,10 @@ _AFTER_CRC = struct.Struct("<IBqqq")
 _PLACE, _FRAME, _GAP, _DOUBT, _RUN, _ODDITY = range(6)
 #: A record longer than this is damage.
 _LONGEST = 1 << 27
+#: As many pieces the system takes in one call.
+_PIECES_A_CALL = min(1_024, os.sysconf("SC_IOV_MAX"))
+
+Buffer = bytes | memoryview
 
 
 class Place(Struct, frozen=True):
@@ -81,7 +85,7 @@ class JournalFile:
     def __init__(self, path: Path, place: Place) -> None:
         self.path = path
         self.waiting = 0
-        self._pending: list[bytes] = []
+        self._pending: list[Buffer] = []
         self._file: int | None = None
         self._lock = threading.Lock()
         self._over = False
@@ -103,17 +107,18 @@ class JournalFile:
 
     def note_run(self, run: BookRun) -> None:
         """Take down many frames in one record: how many, then ordinals, receive times and lengths, then the frames."""
-        count = len(run.frames)
-        lengths = np.fromiter(map(len, run.frames), np.int64, count)
-        columns = np.concatenate([run.ordinals, run.recv_ns, lengths]).astype("<i8", copy=False)
-        self._put(_RUN, int(run.ordinals[0]), 0, count, columns.tobytes() + b"".join(run.frames))
+        columns = np.concatenate([run.ordinals, run.recv_ns, run.lengths]).astype("<i8", copy=False).tobytes()
+        self._put(_RUN, int(run.ordinals[0]), 0, len(run.lengths), columns, run.frames)
 
-    def _put(self, kind: int, ordinal: int, time_ms: int, recv_ns: int, payload: bytes) -> None:
+    def _put(self, kind: int, ordinal: int, time_ms: int, recv_ns: int, *payload: Buffer) -> None:
         """One record; `recv_ns` of a run is its number of frames."""
-        rest = _AFTER_CRC.pack(len(payload), kind, ordinal, time_ms, recv_ns)
-        crc = zlib.crc32(payload, zlib.crc32(rest))
-        self._pending += (crc.to_bytes(4, "little"), rest, payload)
-        self.waiting += _HEAD.size + len(payload)
+        length = sum(map(len, payload))
+        rest = _AFTER_CRC.pack(length, kind, ordinal, time_ms, recv_ns)
+        crc = zlib.crc32(rest)
+        for piece in payload:
+            crc = zlib.crc32(piece, crc)
+        self._pending += (crc.to_bytes(4, "little"), rest, *payload)
+        self.waiting += _HEAD.size + length
 
     def flush(self) -> Callable[[], None] | None:
         """Take away what waits, as a job that writes it down to the disk; ``None`` if nothing waits.
@@ -132,7 +137,7 @@ class JournalFile:
                 if self._file is None:
                     self._open()
                 assert self._file is not None
-                _write_all(self._file, b"".join(pending))
+                _write_all(self._file, pending)
                 os.fdatasync(self._file)
 
         return write
@@ -162,10 +167,15 @@ class JournalFile:
             self._file = None
 
 
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
+def _write_all(file: int, pieces: list[Buffer]) -> None:
+    for start in range(0, len(pieces), _PIECES_A_CALL):
+        some = pieces[start : start + _PIECES_A_CALL]
+        rest = sum(map(len, some))
+        rest -= os.writev(file, some)
+        if rest:  # a part of it: the disk is nearly full
+            view = memoryview(b"".join(some))[-rest:]
+            while view:
+                view = view[os.write(file, view) :]
 
 
 def _frames_of(payload: bytes, count: int) -> Iterator[tuple[bytes, int, int]]:

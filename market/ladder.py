@@ -1,6 +1,6 @@
 """The order book rebuilt from its rows: at the end of what was recorded, at checkpoints, and at any instant.
 
-Two sorted arrays a side and one small compiled kernel. What the book *means* is for ``features``; here it is only
+A few arrays and one small compiled kernel. What the book *means* is for ``features``; here it is only
 compared, kept and shown.
 """
 
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from market._parts import CHECKPOINT_DTYPES
 from market.events import ASK, BID, EMPTY, FIRST, SNAPSHOT
 
-_ROOM = 2_048
+#: Ticks that a book's window covers at first, and at most.
+_ROOM, _MOST_ROOM = 1 << 13, 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class Checkpoint:
 class LiveBook:
     """A book that follows its rows.
 
+    Sizes lie by price, in a window of ticks around the levels that were seen; what lies farther off is kept apart.
+
     Attributes
     ----------
     known
@@ -63,9 +66,9 @@ class LiveBook:
 
     def __init__(self) -> None:
         self.known = False
-        self._prices = np.empty((2, _ROOM), np.int64)
-        self._sizes = np.empty((2, _ROOM), np.int64)
-        self._counts = np.zeros(2, np.int64)
+        self._base = 0
+        self._sizes = np.zeros((2, _ROOM), np.int64)
+        self._far: dict[tuple[int, int], int] = {}
 
     def lose(self) -> None:
         """Forget the book until the next snapshot: updates were lost."""
@@ -75,75 +78,74 @@ class LiveBook:
         self, flags: NDArray[np.uint8], side: NDArray[np.int8], price: NDArray[np.int64], size: NDArray[np.int64]
     ) -> None:
         """Apply book rows in order; deltas of an unknown book are ignored."""
-        row, known = 0, self.known
+        row = 0
         while row < len(flags):
-            row, known = _apply(flags, side, price, size, row, known, self._prices, self._sizes, self._counts)
-            if row < len(flags):
-                self._grow()
-        self.known = bool(known)
+            if flags[row] & SNAPSHOT and flags[row] & FIRST:
+                self._clear(int(price[row]))
+            row, stopped = _apply(flags, side, price, size, row, self.known, self._base, self._sizes)
+            if stopped:
+                self._put_beyond(int(side[row]), int(price[row]), int(size[row]))
+                row += 1
 
-    def _grow(self) -> None:
-        for name in ("_prices", "_sizes"):
-            old: NDArray[np.int64] = getattr(self, name)
-            larger = np.empty((2, 2 * old.shape[1]), np.int64)
-            larger[:, : old.shape[1]] = old
-            setattr(self, name, larger)
+    def _clear(self, near: int) -> None:
+        """A snapshot begins."""
+        self._sizes[:] = 0
+        self._far.clear()
+        self._base = near - self._sizes.shape[1] // 2
+        self.known = True
+
+    def _put_beyond(self, side: int, ticks: int, size: int) -> None:
+        """Take in a level outside the window, which grows, at least to twice its width, where that costs little."""
+        width = self._sizes.shape[1]
+        low, high = min(ticks, self._base), max(ticks, self._base + width)
+        room = 1 << (high - low + 1).bit_length()
+        if room <= _MOST_ROOM:
+            sizes, base = np.zeros((2, room), np.int64), (low + high - room) // 2
+            sizes[:, self._base - base : self._base - base + width] = self._sizes
+            self._sizes, self._base = sizes, base
+            for place in [place for place in self._far if 0 <= place[1] - base < room]:
+                sizes[place[0], place[1] - base] = self._far.pop(place)
+            sizes[side, ticks - base] = size
+        elif size:
+            self._far[side, ticks] = size
+        else:
+            self._far.pop((side, ticks), None)
 
     def load(self, ladder: Ladder) -> None:
         """Take over a whole book."""
-        while max(len(ladder.bids), len(ladder.asks)) > self._prices.shape[1]:
-            self._grow()
-        for side, levels in ((BID, ladder.bids), (ASK, ladder.asks)):
-            n = len(levels)
-            self._prices[side, :n], self._sizes[side, :n] = levels[:, 0], levels[:, 1]
-            self._counts[side] = n
-        self.known = True
+        levels = np.concatenate([ladder.bids, ladder.asks])
+        side = np.repeat(np.array([BID, ASK], np.int8), [len(ladder.bids), len(ladder.asks)])
+        self._clear(int(levels[0, 0]) if len(levels) else 0)
+        self.apply(np.zeros(len(levels), np.uint8), side, levels[:, 0].copy(), levels[:, 1].copy())
 
     def ladder(self) -> Ladder:
         """A copy of both sides."""
-        sides = [
-            np.stack([self._prices[side, : self._counts[side]], self._sizes[side, : self._counts[side]]], axis=1)
-            for side in (BID, ASK)
-        ]
+        sides = []
+        for side in (BID, ASK):
+            ticks = np.flatnonzero(self._sizes[side])
+            far = [(place[1], size) for place, size in self._far.items() if place[0] == side]
+            levels = np.stack([self._base + ticks, self._sizes[side, ticks]], axis=1)
+            levels = np.concatenate([levels, np.array(far, np.int64).reshape(-1, 2)])
+            order = np.argsort(levels[:, 0])
+            sides.append(levels[order[::-1] if side == BID else order])
         return Ladder(*sides)
 
 
 @njit(cache=True)
-def _apply(flags, side, price, size, row, known, prices, sizes, counts):  # type: ignore[no-untyped-def]
-    """Rows until the end or until a side is full; bids lie in falling, asks in rising order."""
+def _apply(flags, side, price, size, row, known, base, sizes):  # type: ignore[no-untyped-def]
+    """Rows up to the next snapshot or to a level outside the window, which makes the second result true."""
+    first, room = row, sizes.shape[1]
     while row < len(flags):
         flag = flags[row]
-        if flag & SNAPSHOT and flag & FIRST:
-            counts[:] = 0
-            known = True
-        if not known or flag & EMPTY:
-            row += 1
-            continue
-        s, ticks = side[row], price[row]
-        n = counts[s]
-        low, high = 0, n
-        while low < high:
-            middle = (low + high) // 2
-            if (prices[s, middle] > ticks) if s == BID else (prices[s, middle] < ticks):
-                low = middle + 1
-            else:
-                high = middle
-        found = low < n and prices[s, low] == ticks
-        if size[row] > 0:
-            if not found:
-                if n == prices.shape[1]:
-                    return row, known
-                for i in range(n, low, -1):
-                    prices[s, i], sizes[s, i] = prices[s, i - 1], sizes[s, i - 1]
-                counts[s] = n + 1
-                prices[s, low] = ticks
-            sizes[s, low] = size[row]
-        elif found:
-            for i in range(low, n - 1):
-                prices[s, i], sizes[s, i] = prices[s, i + 1], sizes[s, i + 1]
-            counts[s] = n - 1
+        if flag & SNAPSHOT and flag & FIRST and row > first:
+            break
+        if known and not flag & EMPTY:
+            place = price[row] - base
+            if place < 0 or place >= room:
+                return row, True
+            sizes[side[row], place] = size[row]
         row += 1
-    return row, known
+    return row, False
 
 
 def checkpoint_table(checkpoint: Checkpoint | None) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,8 @@ from dataclasses import replace
 from functools import partial
 
 from market.assembler import Assembled, SessionAssembler
-from market.bulk import BulkAssembler, warm_up
+from market.bulk import Batch, BulkAssembler, warm_up
+from market.clock import LocalClock
 from market.counts import RecorderCounts
 from market.crosscheck import Outcome, check_book
 from market.errors import AlreadyRunningError, VenueUnavailable
@@ -22,7 +24,7 @@ from market.intake import Intake, until_done
 from market.lake import Lake
 from market.manifest import Manifest
 from market.records import BookRun
-from market.rest import RestBook, fetch_book
+from market.rest import fetch_book
 from market.rules import RulesWatch
 from market.signals import on_signal
 from market.writer import LakeWriter
@@ -32,9 +34,7 @@ __all__ = ["Recorder", "RecorderCounts"]
 #: How often the recorder looks at its limits, and at parts that are due (s).
 _TICK_SECONDS = 0.2
 _PROGRESS_SECONDS = 1.0
-#: A local clock that moves by more than this against the monotonic one has been set (s).
-_CLOCK_STEP = 1.0
-#: Trades of this much exchange time before the end of a session may come again in the next one.
+#: Trades so close to the end of a session may come again in the next one (ms of exchange time).
 _OVERLAP_MS = 600_000
 
 
@@ -101,19 +101,14 @@ class Recorder:
         self._progress = progress
         self._groups = connections_for(symbols, levels)
         self._feeds = [
-            PublicFeed(
-                feed_url,
-                topics_for(group, levels),
-                idle_seconds=idle_seconds,
-                optional=liquidation_topics(group),
-            )
-            for group in self._groups
+            PublicFeed(feed_url, topics_for(some, levels), idle_seconds=idle_seconds, optional=liquidation_topics(some))
+            for some in self._groups
         ]
         self._newcomer = Newcomer(lake.root, self._groups)
         self._writers: dict[str, LakeWriter] = {}
         self._bulk: BulkAssembler | None = None
         self._intakes = [
-            Intake(feed, partial(self._early, number), self._take_frames, partial(self._take_loss, number), self._stop)
+            Intake(feed, partial(self._take_frames, number), partial(self._take_loss, number), self._stop)
             for number, feed in enumerate(self._feeds)
         ]
         self._assembler: SessionAssembler | None = None
@@ -156,8 +151,13 @@ class Recorder:
         VenueError
             The venue refuses a subscription.
         """
-        deadline = None if seconds is None else time.monotonic() + seconds
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
         self.counts.started = time.monotonic()
+
+        def is_over() -> bool:
+            told = (stop is not None and stop.is_set()) or (until is not None and until(self.counts))
+            return told or time.monotonic() >= deadline
+
         with contextlib.ExitStack() as stack, on_signal(self._stop) if handle_signals else contextlib.nullcontext():
             tasks: list[asyncio.Task[None]] = []
             try:
@@ -169,7 +169,7 @@ class Recorder:
                 if on_ready is not None:
                     on_ready()
                 pumps = tasks or self._start_pumps()
-                helpers = [self._watch(stop, deadline, until), self._sync(), self._check_books(), self._check_rules()]
+                helpers = [self._watch(is_over), self._sync(), self._check_books(), self._check_rules()]
                 tasks = [*pumps, *map(asyncio.create_task, helpers)]
                 await until_done(pumps, tasks)
             finally:
@@ -244,39 +244,35 @@ class Recorder:
         for number, items in enumerate(self._newcomer.kept):
             for item in beyond(items, endings):
                 if isinstance(item, Frame):
-                    self._take_frames([item])
+                    self._take_frames(number, [item])
                 else:
                     self._take_loss(number, item)
             items.clear()
         self.counts.problems, self.counts.last_problem = 0, ""  # trades that both sessions have seen are none
 
-    # -- frames -------------------------------------------------------------------------------------------------------
-
-    def _take_frames(self, frames: Sequence[Frame]) -> list[str]:
+    def _take_frames(self, number: int, frames: Sequence[Frame]) -> list[str]:
         """Take in frames; the topics that need a fresh snapshot."""
-        assert self._bulk is not None
-        counts, topics = self.counts, list[str]()
+        if self._bulk is None:  # another session still records
+            self._newcomer.keep(number, frames)
+            return []
+        counts, topics, batch = self.counts, list[str](), Batch(frames)
         counts.frames += len(frames)
-        counts.frame_bytes += sum([len(frame.data) for frame in frames])
-        for out in self._bulk.on_frames(frames):
+        counts.frame_bytes += len(batch.joined)
+        for out in self._bulk.on_batch(batch):
             if isinstance(out, BookRun):
                 counts.add_run(out)
-                self._writers[out.rows.symbol].append_run(out)
+                self._writers[out.symbol].append_run(out)
             else:
                 topics += self._keep(out[1], frames[out[0]].data)
         return topics
 
     def _take_loss(self, number: int, loss: Disconnected) -> Sequence[str]:
         """Take in that a connection was lost."""
-        assert self._assembler is not None
+        if self._assembler is None:
+            self._newcomer.keep(number, [loss])
+            return ()
         self.counts.disconnects += 1
         return self._keep(self._assembler.on_disconnect(loss.recv_ns, loss.cause, self._groups[number]), b"")
-
-    def _early(self, number: int, item: Frame | Disconnected) -> bool:
-        """Keep what is received while another session still records; whether it does."""
-        if self._assembler is None:
-            self._newcomer.keep(number, item)
-        return self._assembler is None
 
     def _keep(self, assembled: Assembled, data: bytes) -> tuple[str, ...]:
         self.counts.add(assembled)
@@ -289,28 +285,19 @@ class Recorder:
         self._rules.suspect(assembled.other_rules)
         return assembled.resync
 
-    # -- beside the frames --------------------------------------------------------------------------------------------
-
-    async def _watch(
-        self,
-        stop: asyncio.Event | None,
-        deadline: float | None,
-        until: Callable[[RecorderCounts], bool] | None,
-    ) -> None:
+    async def _watch(self, is_over: Callable[[], bool]) -> None:
         """Look at limits and due parts until the feeds end; parts are written in a thread so that frames go on."""
         seal_at = time.monotonic() + self._part_seconds
         tell_at = 0.0
-        ahead = time.time() - time.monotonic()
+        clock = LocalClock()
         try:
             while not self._stopped:
                 now = time.monotonic()
-                ahead = self._check_clock(ahead)
+                self._check_clock(clock)
                 if now >= tell_at:
                     tell_at = now + _PROGRESS_SECONDS
                     self._tell()
-                if _is_over(stop, deadline, now) or (until is not None and until(self.counts)):
-                    return
-                if is_asked_to_end(self._lake.root, self._writers):
+                if is_over() or is_asked_to_end(self._lake.root, self._writers):
                     return
                 if now >= seal_at:
                     seal_at = now + self._part_seconds
@@ -335,13 +322,12 @@ class Recorder:
             if job is not None:
                 await asyncio.to_thread(job)
 
-    def _check_clock(self, ahead: float) -> float:
+    def _check_clock(self, clock: LocalClock) -> None:
         """A clock that was set makes receive times doubtful; nothing else hangs on it."""
-        now_ahead = time.time() - time.monotonic()
-        if abs(now_ahead - ahead) > _CLOCK_STEP:
+        step = clock.step()
+        if step:
             self.counts.clock_steps += 1
-            self._doubt(list(self._writers), f"local clock stepped by {now_ahead - ahead:+.1f} s")
-        return now_ahead
+            self._doubt(list(self._writers), f"local clock stepped by {step:+.1f} s")
 
     def _doubt(self, symbols: Sequence[str], cause: str, *, lost: bool = False) -> tuple[str, ...]:
         assert self._assembler is not None
@@ -371,14 +357,18 @@ class Recorder:
                 for symbol in group:
                     if self._stopped:
                         return
-                    for topic in await self._check_book(symbol):
+                    for topic in await self._check_book(self._rest_url, symbol):
                         await self._feeds[number].resync(topic)
 
-    async def _check_book(self, symbol: str) -> tuple[str, ...]:
+    async def _check_book(self, url: str, symbol: str) -> tuple[str, ...]:
         assert self._assembler is not None
         started_ms = self._assembler.clock_ms(symbol)
         try:
-            finding = await check_book(lambda: self._fetch(symbol), self._writers[symbol], lambda: self._stopped)
+            finding = await check_book(
+                lambda: fetch_book(url, self._instruments[symbol], self._levels),
+                self._writers[symbol],
+                lambda: self._stopped,
+            )
         except VenueUnavailable:
             self.counts.checks["unverified"] += 1
             return ()
@@ -408,11 +398,3 @@ class Recorder:
         self._instruments[symbol] = instrument
         self._lake.note_rules(instrument, self._assembler.next_ordinal)
         return self._writers[symbol].adopt(instrument), topics
-
-    def _fetch(self, symbol: str) -> RestBook:
-        assert self._rest_url is not None
-        return fetch_book(self._rest_url, self._instruments[symbol], self._levels)
-
-
-def _is_over(stop: asyncio.Event | None, deadline: float | None, now: float) -> bool:
-    return (stop is not None and stop.is_set()) or (deadline is not None and now >= deadline)

@@ -79,24 +79,50 @@ class BookRun:
 
     Attributes
     ----------
-    rows
-        All their rows.
+    symbol
+        Of which.
     clock_ms
         Greatest exchange time among them.
-    ordinals, recv_ns : int64[m]
-        Of each frame.
+    ordinals, recv_ns, time_ms, ts_ms, u, seq : int64[m]
+        Of each message.
+    messages : int64[m]
+        Rows of each.
+    price, size, side, flags : int64[n], int64[n], int8[n], uint8[n]
+        Of each row, as in :class:`~market.events.EventBatch`.
     frames
-        As received.
+        As received, one after the other.
+    lengths : int64[m]
+        Of each frame.
     level_changes
         Rows that change a level.
     """
 
-    rows: BookRows
+    symbol: str
     clock_ms: int
     ordinals: NDArray[np.int64]
     recv_ns: NDArray[np.int64]
-    frames: list[bytes]
+    time_ms: NDArray[np.int64]
+    ts_ms: NDArray[np.int64]
+    u: NDArray[np.int64]
+    seq: NDArray[np.int64]
+    messages: NDArray[np.int64]
+    price: NDArray[np.int64]
+    size: NDArray[np.int64]
+    side: NDArray[np.int8]
+    flags: NDArray[np.uint8]
+    frames: bytes | memoryview
+    lengths: NDArray[np.int64]
     level_changes: int
+
+    def rows(self) -> BookRows:
+        """The rows of all of them."""
+        time_ms, ordinal, recv_ns, ts_ms, u, seq = (
+            np.repeat(column, self.messages)
+            for column in (self.time_ms, self.ordinals, self.recv_ns, self.ts_ms, self.u, self.seq)
+        )
+        kind = np.full(len(self.price), BOOK, np.int8)
+        events = EventBatch(kind, self.flags, self.side, time_ms, self.price, self.size, ordinal, recv_ns)
+        return BookRows(self.symbol, events, ts_ms, u, seq)
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,7 +192,7 @@ class LakeWriter:
         assert self._journal is not None
         self._advance_clock(run.clock_ms)
         self._newest = max(self._newest, int(run.ordinals[-1]))
-        self._buffer.append(run.rows)
+        self._buffer.append_run(run)
         self._journal.note_run(run)
         if self._journal.waiting > _MOST_WAITING:
             self.sync_now()
