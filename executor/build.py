@@ -29,12 +29,12 @@ from executor.rescale import carry_over
 from executor.session import Admission, Echo, Session, admit_all
 from executor.state import CoreConfig, CoreState, CouncilRef, Counts, Others
 from executor.view import MarketView
-from features import FEATURES, spec_hash
-from market.days import LakeDay, lake_days
+from executor.warmup import warm_up
+from features import spec_hash
+from market.days import lake_days
 from market.errors import (
     BundleError,
     ExecutorError,
-    LakeError,
     PurpleSkyError,
     RegistryUnavailable,
     UnknownSymbolError,
@@ -43,7 +43,6 @@ from market.errors import (
 from market.events import TICKER, EventBatch
 from market.instruments import Instrument
 from market.lake import Lake
-from market.manifest import Manifest
 from market.rest import fetch_instruments
 from settings import Settings
 from simulation.fills import FillModel
@@ -310,38 +309,6 @@ def _first_council(watch: RegistryWatch, state: CoreState, store: CouncilStore, 
             raise
         echo(f"warning: {error.message}; starting with council version {state.council.version} from the cache")
         return None
-
-
-def warm_up(view: MarketView, lake: Lake, echo: Echo) -> None:
-    """Let the features see the end of the lake, twice as long as the slowest of them needs."""
-    symbol = view.symbol
-    if symbol not in lake.symbols():
-        echo(f"features start cold: the lake {lake.root} has no {symbol}")
-        return
-    window_ms = 2 * max(max(spec.warmup_ms, spec.warmup_bars * view.timeframe_ms) for spec in FEATURES)
-    try:
-        last_ms = lake.span_ms(symbol)[1]
-        bars = 0
-        for day in _days_from(lake, symbol, last_ms - window_ms):
-            for batch in day.events():
-                bars += len(view.push(view.part(batch)))
-    except LakeError as error:
-        # A damaged lake is no reason not to look after a position.
-        view.reset()
-        echo(f"warning: {error.message}; features start cold")
-        return
-    echo(f"features warmed up over {bars} bars of the lake")
-
-
-def _days_from(lake: Lake, symbol: str, start_ms: int) -> list[LakeDay]:
-    """The days from `start_ms` on, tickers included, and those before that the book of the first one needs."""
-    opening: dict[str, Manifest] = {}
-    for manifest in lake.manifests(symbol):
-        opening.setdefault(manifest.date, manifest)
-    wanted = datetime.fromtimestamp(start_ms / 1000, UTC).strftime("%Y-%m-%d")
-    known = [date for date in sorted(opening) if date <= wanted and opening[date].snapshots]
-    first = known[-1] if known else min(opening)
-    return [day for day in lake_days(lake, symbol) if day.date >= first]
 
 
 def _replay(session: Session, lake: Lake, symbol: str, council: Council | None, echo: Echo) -> Iterator[EventBatch]:

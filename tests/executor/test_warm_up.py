@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from executor.build import warm_up
 from executor.view import MarketView
+from executor.warmup import warm_up
 from features import Bars
 from market import Lake
 from market.assembler import Assembled, BookRows, GapMark, TradeRows
@@ -115,3 +117,16 @@ def test_a_hole_within_the_lake_is_a_hole_in_the_features(tmp_path: Path) -> Non
     # Five minutes before the session, and 75 minutes of nothing before them: too little for 14 bars.
     assert np.isnan(found.atr[1:4]).all()
     assert found.valid[1:4].all()
+
+
+def test_a_lake_of_other_rules_warms_up_nothing(tmp_path: Path) -> None:
+    """Its ticks and steps are others: mixed with the session's, an ATR would be anything."""
+    events, row = market(150), row_at(40)
+    record(tmp_path, events[:row])
+    for change in ({"tick_size": Decimal("0.05")}, {"qty_step": Decimal("0.01"), "max_steps": 100_000}):
+        view, lines = MarketView(replace(SYNTHETIC, **change), MINUTE, LEVELS, MINUTE), list[str]()
+        warm_up(view, Lake(tmp_path), lines.append)
+        assert lines[0].startswith("features start cold: ")
+        found = view.push(reconnected(events, row))
+        cold = MarketView(SYNTHETIC, MINUTE, LEVELS, MINUTE).push(reconnected(events, row))
+        assert found.equals(cold)
