@@ -189,6 +189,31 @@ def record() -> dict[str, object]:
     }
 
 
+@benchmark("market.record_cryptofeed")
+def record_cryptofeed() -> dict[str, object]:
+    """cryptofeed's Bybit feed on the same server; it keeps nothing on disk."""
+    ours, _, frames = _recording()
+    python = os.environ.get("PURPLESKY_PEERS_PYTHON")
+    row: dict[str, object] = {
+        "value": ours,
+        "unit": "messages/cpu s",
+        "peer": "cryptofeed's Bybit feed, book merged, nothing kept",
+        "input": f"{len(frames):,} messages of 8 level changes over loopback",
+    }
+    if python is None:
+        return row | {"peer": "no environment of peers"}
+
+    async def peer(url: str) -> float:
+        script = Path(__file__).with_name("_cryptofeed_peer.py")
+        process = await asyncio.create_subprocess_exec(
+            python, str(script), url.replace("http", "ws"), str(len(frames)), stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+        return float(out)
+
+    return row | {"peer_value": len(frames) / asyncio.run(serve(frames, peer))}
+
+
 @benchmark("market.decode")
 def decode() -> dict[str, object]:
     frames = made_frames()
