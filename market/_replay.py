@@ -18,6 +18,8 @@ from market.manifest import Gap, Manifest, Merged
 from market.sequence import SESSION_START
 
 _EVENT_COLUMNS = ("time_ms", "price", "size", "ordinal", "recv_ns")
+#: Rows of the book that are read at a time.
+_PIECE_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,9 @@ def read_events(root: Path, manifest: Manifest, gaps: Sequence[Gap]) -> EventBat
 
 
 def iter_events(root: Path, manifest: Manifest, gaps: Sequence[Gap]) -> Iterator[EventBatch]:
-    """All events of one part in capture order, a row group of the book at a time.
+    """All events of one part in capture order, a quarter of a row group of the book at a time.
+
+    Whoever only looks at them once, as an executor does that replays the lake, need not hold more.
 
     Raises
     ------
@@ -72,8 +76,8 @@ def iter_events(root: Path, manifest: Manifest, gaps: Sequence[Gap]) -> Iterator
     path = part_path(root, BOOK_STREAM, manifest)
     file = open_parquet(path, BOOK_STREAM, manifest.files[BOOK_STREAM])
     done = 0
-    for group in range(file.num_row_groups):
-        book = _rows(_read_group(file, group, path), BOOK)
+    for table in _pieces(file, path):
+        book = _rows(table, BOOK)
         if not len(book):
             continue
         due = done + int(np.searchsorted(others.ordinal[done:], book.ordinal[-1], side="right"))
@@ -83,9 +87,10 @@ def iter_events(root: Path, manifest: Manifest, gaps: Sequence[Gap]) -> Iterator
         yield others[done:]
 
 
-def _read_group(file: pq.ParquetFile, group: int, path: Path) -> pa.Table:
+def _pieces(file: pq.ParquetFile, path: Path) -> Iterator[pa.Table]:
     try:
-        return file.read_row_group(group, [*_EVENT_COLUMNS, "side", "flags"])
+        for batch in file.iter_batches(_PIECE_ROWS, columns=[*_EVENT_COLUMNS, "side", "flags"]):
+            yield pa.table(batch)
     except (pa.ArrowException, OSError) as error:
         raise damaged(path, f"not Parquet: {error}") from error
 
