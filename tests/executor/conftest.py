@@ -10,7 +10,7 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from council import Council, Member, StrategyParams, TrainingProfile, TreeModel
+from council import Council, Member, Registry, StrategyParams, TrainingProfile, TreeModel
 from council.manifest import Manifest
 from executor.actions import Action, ClosePosition, Decided, PlaceEntry
 from executor.core import Core
@@ -26,6 +26,7 @@ from executor.events import (
 )
 from executor.state import CoreConfig, CoreState
 from market.instruments import Instrument
+from settings import Settings
 
 MINUTE = 60_000
 #: A Monday, noon UTC.
@@ -202,6 +203,19 @@ COUNCILS = {
     "long": sign_council(("signal", "other"), "signal"),
     "short": sign_council(("signal", "other"), "signal", sign=-1),
 }
+
+
+@pytest.fixture(autouse=True)
+def asks_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow is loaded here already: a child at each start would only cost seconds. Executors that are processes of
+    their own have theirs, and `tests/council/test_lookout.py` shows that both ways give the same.
+    """
+
+    def here(settings: Settings) -> Registry:
+        return Registry(settings.registry_uri, settings.paths.mlruns / "artifacts")
+
+    for module in ("executor.build", "executor.setup"):
+        monkeypatch.setattr(f"{module}.lookout_of", here)
 
 
 @pytest.fixture

@@ -30,7 +30,6 @@ from executor import (
     status_text,
 )
 from executor.actions import Decided, SwapCouncil, decode_actions
-from executor.build import council_store, lookout_of
 from executor.daemon import safe_echo
 from executor.lock import Lock
 from executor.status import folder_of
@@ -198,10 +197,6 @@ async def test_features_are_warm_from_what_was_captured_before(
     )
     start_ms = exchange.now_ms
     await recorder.run(seconds=60, until=lambda counts: counts.clock_ms > start_ms + 30 * MINUTE)
-    # What was captured would be long ago if the registry were asked at this speed.
-    exchange.clock.set_speed(0.0, exchange.now_ms)
-    name, store = settings.model_name("SYNUSDT", "1m"), council_store(settings, "SYNUSDT")
-    await asyncio.to_thread(lookout_of(settings).look, name, store.cache)
     exchange.clock.set_speed(120.0, exchange.now_ms)
     lines: list[str] = []
     summary = await asyncio.to_thread(run_executor, settings, "SYNUSDT", max_bars=4, max_seconds=60, echo=lines.append)
