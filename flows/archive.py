@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -9,6 +10,7 @@ import os
 import shutil
 import sqlite3
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
@@ -20,6 +22,8 @@ from market.errors import PurpleSkyError
 #: Version of the archive's layout; a newer one is refused.
 SCHEMA = 1
 MANIFEST = "manifest.json"
+#: What reading a damaged archive may raise; `zlib.error` is no `OSError`, and `tarfile` passes it on now and then.
+_DAMAGE = (tarfile.TarError, zlib.error, OSError, EOFError)
 
 
 class BackupError(PurpleSkyError):
@@ -174,7 +178,7 @@ def read_manifest(path: Path) -> Manifest:
             return Manifest.of(file.read(), path)
     except FileNotFoundError as error:
         raise BackupError(f"there is no {path}", advice="Name an archive of `purplesky backup`") from error
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except _DAMAGE as error:
         raise damaged(path, str(error)) from error
 
 
@@ -212,7 +216,7 @@ def _members(path: Path, manifest: Manifest) -> Iterator[tuple[Member, bytes]]:
     """Each member with its content, compared with the manifest."""
     wanted = {member.path: member for member in manifest.members}
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as whole, tarfile.open(fileobj=whole, mode="r:") as archive:
             for head in archive:
                 if head.name == MANIFEST:
                     continue
@@ -225,7 +229,9 @@ def _members(path: Path, manifest: Manifest) -> Iterator[tuple[Member, bytes]]:
                 if hashlib.sha256(data).hexdigest() != member.sha256:
                     raise damaged(path, f"{head.name} was changed")
                 yield member, data
-    except (tarfile.TarError, OSError, EOFError) as error:
+            while whole.read(1 << 20):  # the checksum of all is at its very end
+                pass
+    except _DAMAGE as error:
         raise damaged(path, str(error)) from error
     if wanted:
         raise damaged(path, f"{len(wanted)} files are missing, the first is {min(wanted)}")
