@@ -7,6 +7,7 @@ neither.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -90,10 +91,7 @@ class Outside:
             raise RegistryUnavailable("the registry is not asked any more", advice="Start again")
         self._connection.check_address()
         if not self._connection.exists():
-            raise NoProductionError(
-                f"there is no registry at {self._uri} yet",
-                advice=TRAIN_FIRST,
-            )
+            raise NoProductionError(f"there is no registry at {self._uri} yet", advice=TRAIN_FIRST)
         state = signature(self._connection, name)
         known = self._known.get(name) or self._recalled(name, cache)
         if state is not None and known is not None and known[0] == state:
@@ -137,11 +135,15 @@ class Outside:
         return cache / f"production-{hashlib.sha256(f'{self._uri} {name}'.encode()).hexdigest()[:16]}.json"
 
     def _keep(self, name: str, cache: Path, state: str, found: Found) -> None:
-        """Write the answer down: who starts again while nothing has changed need not ask."""
+        """Write the answer down: who starts again while nothing has changed need not ask.
+
+        A disk that takes no note is no reason not to trade: without one, the next start asks.
+        """
         note = self._note(name, cache)
         draft = note.with_suffix(f".{os.getpid()}")
-        draft.write_bytes(msgspec.json.encode((state, found), enc_hook=str))
-        draft.replace(note)
+        with contextlib.suppress(OSError):
+            draft.write_bytes(msgspec.json.encode((state, found), enc_hook=str))
+            draft.replace(note)
 
     def _recalled(self, name: str, cache: Path) -> tuple[str, Found] | None:
         """What was written down, if it is whole and so is its bundle."""
@@ -149,7 +151,7 @@ class Outside:
             state, found = msgspec.json.decode(
                 self._note(name, cache).read_bytes(), type=tuple[str, Found], dec_hook=lambda _, text: Path(text)
             )
-        except (FileNotFoundError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError):
             return None
         return (state, found) if cached(cache.absolute(), found.folder.name) == found.folder else None
 
@@ -198,7 +200,7 @@ def _told(out: bytes, said: bytes, code: int) -> Found:
             advice="See what it says: purplesky doctor; if that is no help, report it",
         ) from None
     if "error" in answer:
-        kind = getattr(errors, answer["error"])
+        kind = getattr(errors, answer["error"], RegistryError)
         raise kind(answer["message"], advice=answer["advice"])
     return msgspec.convert(answer["found"], Found, dec_hook=lambda _, text: Path(text))
 

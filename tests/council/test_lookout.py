@@ -80,6 +80,13 @@ def test_both_ways_give_the_same(registry: Registry, name: str, bundle: Path, tm
     )
 
 
+def test_a_disk_that_takes_no_note_stops_nobody(local: Registry, name: str, bundle: Path, tmp_path: Path) -> None:
+    info = local.promote(name, local.register(name, bundle))
+    outside = Outside(local.uri, local.artifact_root)
+    outside._note(name, tmp_path).mkdir()
+    assert outside.look(name, tmp_path).info == info
+
+
 def test_a_click_in_the_ui_is_seen_and_written_down_by_the_child(
     registry: Registry, name: str, bundle: Path, tmp_path: Path, children: list[subprocess.Popen[bytes]]
 ) -> None:
