@@ -139,7 +139,7 @@ def _parts(one: dict[str, Any]) -> Iterable[Row]:
         kind = "good" if health["scale"] == 1 else "bad" if health["scale"] == 0 else "warn"
         yield "health", _span(kind, health["text"])
     problems = one["journal_problems"]
-    yield "journal", _span("bad", f"cannot be written ({problems})") if problems else _span("good", "written")
+    yield "journal", _span("bad", f"cannot be written or read ({problems})") if problems else _span("good", "written")
     voices = one.get("voices")
     if voices and (voices["notifications_failed"] or voices["notifications_dropped"]):
         text = f"{voices['notifications_failed']} failed, {voices['notifications_dropped']} dropped"

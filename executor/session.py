@@ -129,7 +129,6 @@ class Session:
         self._echo = echo
         self._make_drift, self._admit = drift, admit
         self._refused: CouncilRef | None = None
-        self._commanded = -1
         self._health = drift(core.state.council.content_hash) if core.state.council else None
         self._found: list[Event] = []
         self._clocked_ms = -1
@@ -172,13 +171,11 @@ class Session:
         events: list[Event] = list(self.gateway.take())
         now = self.clock.now_ms(monotonic_s)
         at = max(now, self.core.state.now_ms)
-        commands = [(number, name) for number, name in self.journal.commands() if number > self._commanded]
+        commands = self._scribe.commands()
         events += [_COMMANDS[name](at) for _, name in commands]
         self.drive(events)
         if commands:
-            self._commanded = commands[-1][0]
-            if self._scribe.whole:
-                self.journal.took_commands(self._commanded)
+            self._scribe.carried_out(commands[-1][0])
         self._remind(now)
         if now > self.clock.event_ms:
             self._ask(now)
@@ -318,7 +315,7 @@ class Session:
             for action, moment_ms in ((action, at) for turn, at in zip(turns, moments) for action in turn.actions):
                 if isinstance(action, PlaceEntry) and not written:
                     now = self.core.state.now_ms
-                    refused.append(OrderRejected(now, action.link_id, -1, "the journal cannot be written"))
+                    refused.append(OrderRejected(now, action.link_id, -1, "the journal is not in order"))
                 else:
                     self._act(action, moment_ms)
             self._scribe.copy()
@@ -339,7 +336,7 @@ class Session:
 
     @property
     def problems(self) -> int:
-        """How often in a row the journal could not be written; 0 while all is well."""
+        """How often in a row the journal could not be written or read; 0 while all is well."""
         return self._scribe.problems
 
     def _act(self, action: Action, moment_ms: int) -> None:

@@ -29,7 +29,7 @@ def ills(values: dict[str, Any]) -> list[str]:
     if values["killed"]:
         found.append(f"killed: {values['killed']}")
     if values["journal_problems"]:
-        found.append("the journal cannot be written")
+        found.append("the journal cannot be written or read")
     protection = values["protection"]
     if protection is not None and not protection["whole"]:
         found.append(f"{protection['naked_ms']} ms without a confirmed stop for the whole position")

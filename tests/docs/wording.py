@@ -183,7 +183,7 @@ SAID = {
     "start": "the session and its council",
     "stop": "what the session ends with",
     "portfolio": "what the other contracts hold",
-    "journal": "the journal cannot be written",
+    "journal": "the journal cannot be written or read",
 }
 #: Codes that the code takes from elsewhere.
 CODES = {"<role>": "liquidation, adl"}

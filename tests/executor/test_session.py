@@ -261,6 +261,47 @@ def test_commands_are_taken_while_it_runs(tmp_path: Path) -> None:
     assert stage.core.state.counts.bars > 100
 
 
+@pytest.mark.failure(43)
+def test_commands_that_cannot_be_read_are_unknown_and_wait(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    events = market()
+    done = stage.run(events, 500, until=lambda: stage.core.state.trade is not None and stage.core.state.trade.open > 0)
+    post_command(tmp_path, "halt")
+    stage.journal._db.execute("ALTER TABLE commands RENAME TO elsewhere")
+    stage.session.tick(time.monotonic())
+    stage.session.tick(time.monotonic())
+    assert stage.session.problems == 2
+    assert sum("commands are not heard, no entries; exits go on" in line for line in stage.lines) == 1
+    ended = stage.run(events[done:], 500, until=lambda: stage.core.state.counts.bars > 100)
+    # The position had its exits, and no entry followed it: the command that nobody could read may have been to halt.
+    assert stage.core.state.counts.closed == 1
+    assert stage.core.state.trade is None
+    assert stage.gateway._account.position == 0
+    assert "person" not in stage.core.state.risk.paused
+    stage.journal._db.execute("ALTER TABLE elsewhere RENAME TO commands")
+    stage.session.tick(time.monotonic())
+    assert stage.session.problems == 0
+    assert any("commands can be read again" in line for line in stage.lines)
+    assert "person" in stage.core.state.risk.paused
+    assert stage.journal.commands() == []
+    stage.run(events[done:][ended:], 500)
+    assert replay(stage.close(), 1, lambda _: council()).turns > 100
+
+
+@pytest.mark.failure(43)
+def test_a_command_of_a_turn_that_waits_for_the_disk_is_noted_with_it(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.run(market(), 500, until=lambda: stage.core.state.counts.bars > 2)
+    post_command(tmp_path, "halt")
+    stage.journal._db.execute("PRAGMA query_only=1")
+    stage.session.tick(time.monotonic())
+    assert "person" in stage.core.state.risk.paused
+    assert stage.journal.commands(), "a crash now would lose the turn: the command must be heard again"
+    stage.journal._db.execute("PRAGMA query_only=0")
+    assert stage.session.flush()
+    assert stage.journal.commands() == []
+
+
 def test_stopping_leaves_no_entry_behind(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     events = market()
