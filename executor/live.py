@@ -25,6 +25,7 @@ from executor.actions import (
     SetProtection,
     TracePosition,
 )
+from executor.clerk import Clerk
 from executor.events import (
     Event,
     Funding,
@@ -46,11 +47,9 @@ from executor.private import Down, PrivateStream, Rows, StreamPort, Up
 from executor.purse import Purse
 from executor.requests import close_request, entry_request, stop_request, target_request
 from executor.survey import OrderAnswer, Survey, Surveyor
-from executor.venue import DUPLICATE, NOT_OPEN, VenueClient
+from executor.venue import DUPLICATE, VenueClient
 from executor.wire import Execution, OrderRow, Reader, fills
 from executor.witness import Witness
-from market.errors import OrderRejected as Refused
-from market.errors import OutcomeUnknown
 from market.events import EventBatch
 from market.instruments import Instrument
 
@@ -100,10 +99,11 @@ class LiveGateway(Gateway):
         pace: Pace | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._venue, self._stream, self._rules, self._lanes = venue, stream, instrument, lanes
+        self._stream, self._rules, self._lanes = stream, instrument, lanes
         self._clock, self._pace, self._monotonic = clock, pace or Pace(), monotonic
         self._reader = Reader(instrument)
         self._surveyor = Surveyor(venue, self._reader, instrument.symbol)
+        self._clerk = Clerk(venue, self._surveyor, instrument.symbol)
         self.memory = remember(saved)
         self._events: list[Event] = []
         self._waiting: list[Rows] = []
@@ -308,22 +308,24 @@ class LiveGateway(Gateway):
         match action:
             case PlaceEntry():
                 self.memory.index = self._index(action.side)
-                self._order_out("entry", action.link_id, "place_order", entry_request(action, self._rules))
+                self._order_out("entry", action.link_id, entry_request(action, self._rules))
             case PlaceTarget():
                 request = target_request(action, self._rules)
-                self._order_out("exit", action.link_id, "place_order", request, index=self._index(-action.side))
+                self._order_out("exit", action.link_id, request, index=self._index(-action.side))
             case ClosePosition():
                 request = close_request(action, self._rules)
-                self._order_out("exit", action.link_id, "place_order", request, index=self._index(-action.side))
+                self._order_out("exit", action.link_id, request, index=self._index(-action.side))
             case CancelEntry(link_id=link):
-                self._lanes.submit("entry", lambda: self._cancel(link), lambda answer: self._answered(link, answer))
+                self._lanes.submit(
+                    "entry", lambda: self._clerk.cancel(link), lambda answer: self._answered(link, answer)
+                )
             case QueryOrder(link_id=link):
                 self._lanes.submit(
                     "query", lambda: self._surveyor.order(link), lambda answer: self._answered(link, answer)
                 )
             case SetProtection():
                 request = stop_request(action, self._rules, self._index(action.side))
-                self._lanes.submit("exit", lambda: self._set_stop(request), self._stop_set)
+                self._lanes.submit("exit", lambda: self._clerk.set_stop(request), self._stop_set)
             case ReadEquity():
                 self._purse.read(now_ms)
             case ReadPosition():
@@ -336,25 +338,12 @@ class LiveGateway(Gateway):
         """Position index of the position of a side."""
         return 0 if not self._witness.hedge else 1 if side > 0 else 2
 
-    def _order_out(
-        self, lane: str, link: str, method: str, request: dict[str, Any] | None, *, index: int | None = None
-    ) -> None:
+    def _order_out(self, lane: str, link: str, request: dict[str, Any] | None, *, index: int | None = None) -> None:
         if request is None:
             self._tell(OrderRejected(self._now(), link, -1, "a price or size that is no order"))
             return
         request["positionIdx"] = self.memory.index if index is None else index
-
-        def call() -> tuple[int, str] | None:
-            """Refusal code and text; code 0 for an accepted order, ``None`` for an unknown outcome."""
-            try:
-                self._venue.write(method, **request)
-            except Refused as refusal:
-                return refusal.code, refusal.message
-            except OutcomeUnknown:
-                return None
-            return 0, ""
-
-        self._lanes.submit(lane, call, lambda outcome: self._sent(link, outcome))
+        self._lanes.submit(lane, lambda: self._clerk.place(request), lambda outcome: self._sent(link, outcome))
 
     def _sent(self, link: str, outcome: tuple[int, str] | None) -> None:
         now = self._now()
@@ -365,16 +354,6 @@ class LiveGateway(Gateway):
             self._soon(self._pace.confirm)
         else:
             self._tell(OrderAccepted(now, link))
-
-    def _cancel(self, link: str) -> OrderAnswer | None:
-        """``None`` while the outcome is open: the stream tells it, or the core asks again."""
-        try:
-            self._venue.write("cancel_order", category="linear", symbol=self._rules.symbol, orderLinkId=link)
-        except OutcomeUnknown:
-            return None
-        except Refused as refusal:
-            return self._surveyor.order(link) if refusal.code in NOT_OPEN else None
-        return None
 
     def _answered(self, link: str, answer: OrderAnswer | None) -> None:
         if answer is None:
@@ -391,15 +370,6 @@ class LiveGateway(Gateway):
         if origin.link_id:
             self.memory.index = index
         self._tell(msgspec.structs.replace(origin, now_ms=self._now()))
-
-    def _set_stop(self, request: dict[str, Any]) -> tuple[int, str]:
-        try:
-            self._venue.write("set_trading_stop", **request)
-        except Refused as refusal:
-            return refusal.code, refusal.message
-        except OutcomeUnknown:
-            return 0, ""  # read back what is there
-        return 0, ""
 
     def _stop_set(self, outcome: tuple[int, str]) -> None:
         if outcome[0]:

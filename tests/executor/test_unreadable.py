@@ -155,7 +155,7 @@ def test_a_list_of_something_else_is_unknown(tmp_path: Path, path: str, rows: An
     with rig(tmp_path) as made:
         protected(made)
         before = made.trade
-        made.gateway._venue._local.client.client.mount("http://rig", Answering(made, path, rows))
+        made.gateway._clerk._venue._local.client.client.mount("http://rig", Answering(made, path, rows))
         made.run(25)
         assert made.trade is before
         assert before is not None
