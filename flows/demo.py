@@ -21,7 +21,7 @@ from typing import Any
 import click
 
 import settings as configuration
-from flows.processes import Child, free_port
+from flows.processes import Child, free_port, interruptible
 from flows.ui import prefect_server
 from market.errors import ConfigError
 from settings import Settings
@@ -93,6 +93,7 @@ def run_demo(
     command = [sys.executable, "-m", "purplesky", "--config", str(config), "exchange", "--synthetic"]
     command += ["--seed", str(seed), "--signal", str(SIGNAL), "--speed", "1", "--port", str(port)]
     with (
+        interruptible(),
         Child("exchange", command, folder / "logs" / "exchange.log") as exchange,
         prefect_server(own, prefect_port) as prefect,
     ):

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import click
 
-from flows.processes import Child, claim_port
+from flows.processes import Child, claim_port, interruptible
 from flows.services import mlflow_service, prefect_service, reports_service
 from settings import Settings, override
 
@@ -35,7 +35,7 @@ def reports_site(settings: Settings, port: int) -> Child:
 
 
 def serve(settings: Settings, *, echo: Callable[[str], None] = click.echo) -> None:
-    """Serve until interrupted, or until one of the sites ends.
+    """Serve until interrupted, by Ctrl-C or SIGTERM, or until one of the sites ends.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def serve(settings: Settings, *, echo: Callable[[str], None] = click.echo) -> No
         ("Prefect", prefect_server, claim_port(settings.prefect.port, "prefect.port"), "/api/health", "/"),
         ("reports", reports_site, claim_port(settings.reports.port, "reports.port"), "/", "/"),
     )
-    with ExitStack() as stack:
+    with interruptible(), ExitStack() as stack:
         children = [(stack.enter_context(start(settings, port)), port, health) for _, start, port, health, _ in sites]
         for child, port, health in children:
             child.wait_ready(f"http://127.0.0.1:{port}{health}", 90)
