@@ -18,12 +18,14 @@ from market._parts import (
     CHECKPOINT_STREAM,
     LIQUIDATION_DTYPES,
     LIQUIDATION_STREAM,
+    MESSAGE_STREAM,
     ROW_GROUP,
     TICKER_STREAM,
     TRADE_DTYPES,
     TRADE_STREAM,
     arrow_schema,
     encode_parquet,
+    needs_wide,
 )
 from market.events import EMPTY, SNAPSHOT, EventBatch
 from market.instruments import Instrument
@@ -145,15 +147,17 @@ class PartBuffer:
             "purplesky.qty_step": str(self.instrument.qty_step),
         }
         tables = {
+            MESSAGE_STREAM: pa.table(self.book.messages()),
             TRADE_STREAM: self._trade_table(),
             TICKER_STREAM: self._ticker_table(),
             LIQUIDATION_STREAM: pa.table({name: self.liquidations[name] for name in LIQUIDATION_DTYPES}),
             CHECKPOINT_STREAM: checkpoint_table(self.checkpoint),
         }
         rows = {BOOK_STREAM: self.book.rows} | {stream: len(table) for stream, table in tables.items() if len(table)}
+        wide = needs_wide(self.book["price"])
         files = {
             stream: encode_parquet(
-                arrow_schema(stream, metadata),
+                arrow_schema(stream, metadata, wide=wide),
                 map(pa.table, self.book.pieces(ROW_GROUP)) if stream == BOOK_STREAM else [tables[stream]],
             )
             for stream in rows

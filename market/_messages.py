@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from market._columns import Columns
-from market._parts import BOOK_DTYPES
+from market._parts import BOOK_DTYPES, MESSAGE_DTYPES
 from market.events import FIRST
 from market.records import BookRows, BookRun
 
@@ -84,7 +84,7 @@ class BookMessages:
         return np.repeat(self._messages[name], self._messages["rows"])
 
     def pieces(self, rows: int) -> Iterator[dict[str, NDArray[np.int64]]]:
-        """All columns by row, so many rows at a time; one piece without rows if there are none.
+        """The columns of the book stream, so many rows at a time; one piece without rows if there are none.
 
         A piece must be done with before the next is asked for.
         """
@@ -100,3 +100,9 @@ class BookMessages:
             for name, values in zip(repeated, room[:, : end - start]):
                 piece[name] = np.take(self._messages[name], message, out=values, mode="clip")
             yield {name: piece[name] for name in BOOK_DTYPES}
+
+    def messages(self) -> dict[str, NDArray[np.int64]]:
+        """The columns of the message stream."""
+        columns = {name: self._messages[name] for name in MESSAGE_DTYPES if name != "ts_lag_ms"}
+        columns["ts_lag_ms"] = self._messages["ts_ms"] - self._messages["time_ms"]
+        return {name: columns[name] for name in MESSAGE_DTYPES}

@@ -54,7 +54,9 @@ def end_removals(root: Path, symbol: str) -> None:
 
 
 def _end(root: Path, gone: Path) -> None:
-    manifest = read_manifest(gone)
-    for path in (*(part_path(root, stream, manifest) for stream in STREAMS), gone):
+    place = gone.parent.relative_to(root / BOOK_STREAM)
+    name = gone.name.removeprefix("._").removesuffix(f".json{_GONE}")
+    # By its name alone: a removal ends whatever schema the part is of.
+    for path in (*(root / stream / place / f"{name}.parquet" for stream in STREAMS), gone):
         with lake_io(path):
             path.unlink(missing_ok=True)

@@ -12,19 +12,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from market.errors import LakeError
 from market.manifest import SCHEMA, StreamFile
 
-BOOK_STREAM, TRADE_STREAM, TICKER_STREAM = "book", "trades", "tickers"
+BOOK_STREAM, MESSAGE_STREAM, TRADE_STREAM, TICKER_STREAM = "book", "messages", "trades", "tickers"
 LIQUIDATION_STREAM, CHECKPOINT_STREAM = "liquidations", "checkpoints"
-STREAMS = (BOOK_STREAM, TRADE_STREAM, TICKER_STREAM, LIQUIDATION_STREAM, CHECKPOINT_STREAM)
+STREAMS = (BOOK_STREAM, MESSAGE_STREAM, TRADE_STREAM, TICKER_STREAM, LIQUIDATION_STREAM, CHECKPOINT_STREAM)
 
 _WIDE, _SMALL, _FLAGS = np.dtype(np.int64), np.dtype(np.int8), np.dtype(np.uint8)
 BOOK_DTYPES: dict[str, np.dtype[Any]] = {
-    "time_ms": _WIDE, "recv_ns": _WIDE, "ordinal": _WIDE, "ts_ms": _WIDE, "u": _WIDE, "seq": _WIDE,
-    "side": _SMALL, "flags": _FLAGS, "price": _WIDE, "size": _WIDE,
+    "time_ms": _WIDE, "ordinal": _WIDE, "side": _SMALL, "flags": _FLAGS, "price": np.dtype(np.int32), "size": _WIDE,
 }  # fmt: skip
+#: What a book message has once, whatever its number of rows; ``ordinal`` leads from the one to the other.
+MESSAGE_DTYPES: dict[str, np.dtype[Any]] = dict.fromkeys(("ordinal", "recv_ns", "ts_lag_ms", "u", "seq"), _WIDE)
 TRADE_DTYPES: dict[str, np.dtype[Any]] = {
     "time_ms": _WIDE, "recv_ns": _WIDE, "ordinal": _WIDE, "ts_ms": _WIDE, "seq": _WIDE,
     "side": _SMALL, "price": _WIDE, "size": _WIDE,
@@ -40,6 +42,7 @@ CHECKPOINT_DTYPES: dict[str, np.dtype[Any]] = {
 _DECIMAL = pa.decimal128(38, 12)
 _ARROW: dict[str, list[tuple[str, pa.DataType]]] = {
     BOOK_STREAM: [(name, pa.from_numpy_dtype(dtype)) for name, dtype in BOOK_DTYPES.items()],
+    MESSAGE_STREAM: [(name, pa.from_numpy_dtype(dtype)) for name, dtype in MESSAGE_DTYPES.items()],
     TRADE_STREAM: [*((name, pa.from_numpy_dtype(dtype)) for name, dtype in TRADE_DTYPES.items()), ("id", pa.string())],
     LIQUIDATION_STREAM: [(name, pa.from_numpy_dtype(dtype)) for name, dtype in LIQUIDATION_DTYPES.items()],
     CHECKPOINT_STREAM: [(name, pa.from_numpy_dtype(dtype)) for name, dtype in CHECKPOINT_DTYPES.items()],
@@ -51,19 +54,29 @@ _ARROW: dict[str, list[tuple[str, pa.DataType]]] = {
 }  # fmt: skip
 #: Rows that are compressed together, and found together.
 ROW_GROUP = 1 << 18
-_DELTA = {"time_ms", "ordinal", "ts_ms", "u", "seq", "cs"}
+_DELTA = {"time_ms", "ordinal", "recv_ns", "ts_ms", "ts_lag_ms", "u", "seq", "cs"}
 #: How a past day is compressed: slowly, once. Reading is as fast as before.
-_THOROUGH_LEVEL, _TRIAL_LEVEL, _TRIAL_ROWS = 19, 6, 1 << 17
+_THOROUGH_LEVEL, _TRIAL_ROWS = 19, 1 << 16
 _SPLIT = {"price", "size", "side", "flags"}
-#: Columns that a higher level makes slower to write and no smaller: with these encodings little is left to find.
+#: Columns that a higher level makes slower to write and hardly smaller: with these encodings little is left to find.
 _LIGHT = _DELTA | {"size", "side", "flags"}
+#: The greatest price, in ticks, of a file with the usual columns.
+_NARROW_MOST = 2**31 - 1
 #: Columns by which readers leave out row groups.
 _SOUGHT = {"time_ms", "ordinal"}
 
 
-def arrow_schema(stream: str, metadata: dict[str, str]) -> pa.Schema:
-    """Columns of a stream, with the file's metadata."""
-    return pa.schema(_ARROW[stream], metadata={"purplesky.schema": str(SCHEMA), **metadata})
+def arrow_schema(stream: str, metadata: dict[str, str], *, wide: bool = False) -> pa.Schema:
+    """Columns of a stream, with the file's metadata; `wide` for a book with prices beyond 32 bits."""
+    schema = pa.schema(_ARROW[stream], metadata={"purplesky.schema": str(SCHEMA), **metadata})
+    if not wide or stream != BOOK_STREAM:
+        return schema
+    return schema.set(schema.get_field_index("price"), pa.field("price", pa.int64()))
+
+
+def needs_wide(price: NDArray[np.int64]) -> bool:
+    """Whether prices, in ticks, do not fit the usual column. No contract of Bybit's comes near it."""
+    return bool(len(price) and max(int(price.max()), -int(price.min())) > _NARROW_MOST)
 
 
 def writer_options(names: list[str]) -> dict[str, Any]:
@@ -98,11 +111,11 @@ def _best_encoding(column: pa.Table) -> str | None:
     sizes: dict[str | None, int] = {}
     for encoding in ("DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT", "PLAIN", None):
         kind = column.schema.field(name).type
-        if encoding not in ("PLAIN", None) and not pa.types.is_int64(kind):
+        if encoding not in ("PLAIN", None) and not pa.types.is_integer(kind):
             continue
         chosen = {"use_dictionary": True} if encoding is None else {"column_encoding": {name: encoding}}
         sink = pa.BufferOutputStream()
-        options = {"compression": "zstd", "compression_level": _TRIAL_LEVEL, "use_dictionary": False} | chosen
+        options = {"compression": "zstd", "compression_level": _THOROUGH_LEVEL, "use_dictionary": False} | chosen
         pq.write_table(column, sink, **options)
         sizes[encoding] = sink.getvalue().size
     return min(sizes, key=lambda encoding: sizes[encoding])
@@ -195,6 +208,20 @@ def read_parquet(
         raise damaged(path, f"not Parquet: {error}") from error
 
 
+def is_wide(path: Path) -> bool:
+    """Whether a book file has the column for prices beyond 32 bits.
+
+    Raises
+    ------
+    LakeError
+        It is not Parquet.
+    """
+    try:
+        return bool(pa.types.is_int64(pq.read_schema(path).field("price").type))
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise damaged(path, f"not Parquet: {error}") from error
+
+
 def open_parquet(path: Path, stream: str, expected: StreamFile) -> pq.ParquetFile:
     """Open one file of a sealed part, after checking that it is what was sealed.
 
@@ -213,7 +240,7 @@ def open_parquet(path: Path, stream: str, expected: StreamFile) -> pq.ParquetFil
         raise damaged(path, "its content is not what was sealed")
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        if not file.schema_arrow.equals(arrow_schema(stream, {}), check_metadata=False):
+        if not any(file.schema_arrow.equals(arrow_schema(stream, {}, wide=wide)) for wide in (False, True)):
             raise damaged(path, "its columns are not those of this lake schema")
     except (pa.ArrowException, OSError) as error:
         raise damaged(path, f"not Parquet: {error}") from error

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from market._part_files import part_path
-from market._parts import BOOK_STREAM, TRADE_STREAM, damaged, open_parquet, read_parquet
+from market._parts import BOOK_STREAM, MESSAGE_STREAM, TRADE_STREAM, damaged, open_parquet, read_parquet
 from market.events import BOOK, FIRST, GAP, TRADE, EventBatch
 from market.manifest import Gap, Manifest, Merged
 from market.sequence import SESSION_START
 
-_EVENT_COLUMNS = ("time_ms", "price", "size", "ordinal", "recv_ns")
+_EVENT_COLUMNS = ("time_ms", "price", "size", "ordinal")
 #: Rows of the book that are read at a time.
 _PIECE_ROWS = 1 << 16
+_MESSAGES_AT_A_TIME = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +72,16 @@ def iter_events(root: Path, manifest: Manifest, gaps: Sequence[Gap]) -> Iterator
     others = _gap_rows(gaps)
     if TRADE_STREAM in manifest.files:
         path = part_path(root, TRADE_STREAM, manifest)
-        table = read_parquet(path, TRADE_STREAM, manifest.files[TRADE_STREAM], [*_EVENT_COLUMNS, "side"])
-        others = _in_order([others, _rows(table, TRADE)])
-    path = part_path(root, BOOK_STREAM, manifest)
-    file = open_parquet(path, BOOK_STREAM, manifest.files[BOOK_STREAM])
+        table = read_parquet(path, TRADE_STREAM, manifest.files[TRADE_STREAM], [*_EVENT_COLUMNS, "recv_ns", "side"])
+        received = table.column("recv_ns").to_numpy()
+        others = _in_order([others, _rows(table, TRADE, np.zeros(len(table), np.uint8), received)])
+    receipts = _Receipts(root, manifest)
     done = 0
-    for table in _pieces(file, path):
-        book = _rows(table, BOOK)
-        if not len(book):
+    for table in _pieces(root, BOOK_STREAM, manifest, [*_EVENT_COLUMNS, "side", "flags"], _PIECE_ROWS):
+        if not len(table):
             continue
+        received = receipts.of_rows(table.column("ordinal").to_numpy())
+        book = _rows(table, BOOK, table.column("flags").to_numpy(), received)
         due = done + int(np.searchsorted(others.ordinal[done:], book.ordinal[-1], side="right"))
         yield _in_order([others[done:due], book])
         done = due
@@ -87,12 +89,47 @@ def iter_events(root: Path, manifest: Manifest, gaps: Sequence[Gap]) -> Iterator
         yield others[done:]
 
 
-def _pieces(file: pq.ParquetFile, path: Path) -> Iterator[pa.Table]:
+def _pieces(root: Path, stream: str, manifest: Manifest, columns: list[str], rows: int) -> Iterator[pa.Table]:
+    path = part_path(root, stream, manifest)
+    file = open_parquet(path, stream, manifest.files[stream])
     try:
-        for batch in file.iter_batches(_PIECE_ROWS, columns=[*_EVENT_COLUMNS, "side", "flags"]):
+        for batch in file.iter_batches(rows, columns=columns):
             yield pa.table(batch)
     except (pa.ArrowException, OSError) as error:
         raise damaged(path, f"not Parquet: {error}") from error
+
+
+class _Receipts:
+    """When each row of a book file was received, read from the messages of the part as the rows go by."""
+
+    def __init__(self, root: Path, manifest: Manifest) -> None:
+        self._path = part_path(root, MESSAGE_STREAM, manifest)
+        there = MESSAGE_STREAM in manifest.files
+        columns = ["ordinal", "recv_ns"]
+        self._pieces = _pieces(root, MESSAGE_STREAM, manifest, columns, _MESSAGES_AT_A_TIME) if there else iter(())
+        self._ordinal = self._recv_ns = np.empty(0, np.int64)
+
+    def of_rows(self, ordinal: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Receive time of the next rows of the book, ns, by their ordinals.
+
+        Raises
+        ------
+        LakeError
+            A row is of a message that is not there.
+        """
+        keep = int(np.searchsorted(self._ordinal, ordinal[0]))
+        parts = [(self._ordinal[keep:], self._recv_ns[keep:])]
+        while not len(parts[-1][0]) or parts[-1][0][-1] < ordinal[-1]:
+            table = next(self._pieces, None)
+            if table is None:
+                break
+            parts.append((table.column("ordinal").to_numpy(), table.column("recv_ns").to_numpy()))
+        self._ordinal, self._recv_ns = (np.concatenate(column) for column in zip(*parts))
+        new = np.diff(ordinal, prepend=ordinal[0]) != 0
+        which = np.cumsum(new)
+        if not np.array_equal(self._ordinal[: which[-1] + 1], ordinal[np.concatenate([[0], np.flatnonzero(new)])]):
+            raise damaged(self._path, "its messages are not those of the book")
+        return np.asarray(self._recv_ns[which])
 
 
 def _in_order(parts: Sequence[EventBatch]) -> EventBatch:
@@ -106,12 +143,10 @@ def _gap_rows(gaps: Iterable[Gap]) -> EventBatch:
     return EventBatch.from_rows((GAP, 0, 0, gap.time_ms, 0, 0, gap.ordinal, gap.recv_ns) for gap in gaps)
 
 
-def _rows(table: pa.Table, kind: int) -> EventBatch:
-    columns = {name: table.column(name).to_numpy() for name in _EVENT_COLUMNS}
-    flags = table.column("flags").to_numpy() if kind == BOOK else np.zeros(len(table), np.uint8)
-    return EventBatch(
-        kind=np.full(len(table), kind, np.int8), flags=flags, side=table.column("side").to_numpy(), **columns
-    )
+def _rows(table: pa.Table, kind: int, flags: NDArray[np.uint8], recv_ns: NDArray[np.int64]) -> EventBatch:
+    columns = {name: table.column(name).to_numpy().astype(np.int64, copy=False) for name in _EVENT_COLUMNS}
+    side = table.column("side").to_numpy()
+    return EventBatch(kind=np.full(len(table), kind, np.int8), flags=flags, side=side, recv_ns=recv_ns, **columns)
 
 
 def within(events: EventBatch, start_ms: int | None, end_ms: int | None) -> EventBatch:

@@ -17,7 +17,18 @@ import pyarrow.parquet as pq
 
 from market._buffer import day_start_ms
 from market._part_files import end_removals, manifest_path, part_path, remove_merged, remove_part
-from market._parts import STREAMS, arrow_schema, lake_io, publish, read_parquet, stage, staged, thorough_options
+from market._parts import (
+    BOOK_STREAM,
+    STREAMS,
+    arrow_schema,
+    is_wide,
+    lake_io,
+    publish,
+    read_parquet,
+    stage,
+    staged,
+    thorough_options,
+)
 from market._replay import with_missing_parts
 from market.errors import LakeError
 from market.lake import Lake
@@ -128,9 +139,10 @@ def _merge_stream(root: Path, stream: str, sources: Sequence[Manifest], target: 
         "purplesky.qty_step": first.qty_step,
     }
     path = staged(target)
-    schema = arrow_schema(stream, metadata)
+    wide = any(is_wide(part_path(root, stream, one)) for one in sources) if stream == BOOK_STREAM else False
+    schema = arrow_schema(stream, metadata, wide=wide)
     with lake_io(path), path.open("wb") as file:
-        tables = (table.cast(schema) for table in _regrouped(_tables(root, stream, sources, before)))
+        tables = _regrouped(table.cast(schema) for table in _tables(root, stream, sources, before))
         first_table = next(tables, schema.empty_table())
         with pq.ParquetWriter(file, schema, **thorough_options(first_table)) as writer:
             for table in itertools.chain([first_table], tables):
@@ -152,7 +164,7 @@ def _tables(root: Path, stream: str, sources: Sequence[Manifest], digest: RowDig
     for manifest in sources:
         table = read_parquet(part_path(root, stream, manifest), stream, manifest.files[stream])
         digest.add(table)
-        yield table.replace_schema_metadata(None)
+        yield table
 
 
 def _regrouped(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -185,7 +197,8 @@ class RowDigest:
             hasher = self._columns.setdefault(name, hashlib.sha256())
             column = table.column(name)
             if pa.types.is_integer(column.type) and column.null_count == 0:
-                hasher.update(np.ascontiguousarray(column.to_numpy()).tobytes())
+                width = np.int64 if pa.types.is_int32(column.type) else None  # the same price in a wide file
+                hasher.update(np.ascontiguousarray(column.to_numpy(), width).tobytes())
             else:
                 hasher.update("".join(f"{value!r}\n" for value in column.to_pylist()).encode())
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from market._part_files import part_path
-from market._parts import BOOK_STREAM, CHECKPOINT_STREAM, read_parquet
+from market._parts import BOOK_STREAM, CHECKPOINT_STREAM, MESSAGE_STREAM, damaged, read_parquet
 from market._replay import SuspectWindow, with_missing_parts
 from market.errors import DataError, EmptyLakeError
 from market.instruments import Instrument
@@ -79,9 +79,10 @@ def book_at(lake: Lake, symbol: str, time_ms: int) -> BookAt:
         if manifest.ordinals[1] < from_ordinal or manifest.u is None:
             continue
         path = part_path(lake.root, BOOK_STREAM, manifest)
-        columns = ["time_ms", "ordinal", "flags", "side", "price", "size", "u"]
+        columns = ["time_ms", "ordinal", "flags", "side", "price", "size"]
         table = read_parquet(path, BOOK_STREAM, manifest.files[BOOK_STREAM], columns, from_ordinal=from_ordinal)
         rows = {name: table.column(name).to_numpy() for name in columns}
+        rows["price"] = rows["price"].astype(np.int64, copy=False)
         start = int(np.searchsorted(rows["ordinal"], from_ordinal))
         later = np.flatnonzero(rows["time_ms"][start:] > time_ms)
         end = start + int(later[0]) if len(later) else len(table)
@@ -95,7 +96,7 @@ def book_at(lake: Lake, symbol: str, time_ms: int) -> BookAt:
         _apply(book, rows, start, end)
         replayed += end - start
         if end:
-            message_ms, u = int(rows["time_ms"][end - 1]), int(rows["u"][end - 1])
+            message_ms, u = int(rows["time_ms"][end - 1]), _u_of(lake, manifest, int(rows["ordinal"][end - 1]))
         if end < len(table):
             break
     if not book.known:
@@ -104,6 +105,17 @@ def book_at(lake: Lake, symbol: str, time_ms: int) -> BookAt:
             advice="Ask for another time; `purplesky lake` lists the holes",
         )
     return BookAt(symbol, time_ms, book.ladder(), message_ms, u, replayed)
+
+
+def _u_of(lake: Lake, manifest: Manifest, ordinal: int) -> int:
+    """Update id of the book message of an ordinal."""
+    path = part_path(lake.root, MESSAGE_STREAM, manifest)
+    table = read_parquet(path, MESSAGE_STREAM, manifest.files[MESSAGE_STREAM], ["ordinal", "u"], from_ordinal=ordinal)
+    ordinals, u = (table.column(name).to_numpy() for name in ("ordinal", "u"))
+    at = int(np.searchsorted(ordinals, ordinal))
+    if at == len(ordinals) or ordinals[at] != ordinal:
+        raise damaged(path, "its messages are not those of the book")
+    return int(u[at])
 
 
 def _apply(book: LiveBook, rows: dict[str, np.ndarray], start: int, end: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from market._part_files import part_path, remove_merged
-from market._parts import BOOK_STREAM, STREAMS, TRADE_STREAM, damaged, publish, stage
+from market._parts import BOOK_STREAM, MESSAGE_STREAM, STREAMS, TRADE_STREAM, damaged, publish, stage
 from market._replay import SuspectWindow, iter_events, suspect_windows, with_missing_parts, within
 from market.errors import AlreadyRunningError, EmptyLakeError, LakeError, UnknownSymbolError
 from market.events import EventBatch
@@ -27,7 +27,7 @@ from market.writer import Ending, LakeWriter, quarantine_unsealed
 STALL_MS = 60_000
 _CHUNK_ROWS = 1 << 19
 #: Streams that :meth:`Lake.events` gives back.
-_EVENT_STREAMS = (BOOK_STREAM, TRADE_STREAM)
+_EVENT_STREAMS = (BOOK_STREAM, MESSAGE_STREAM, TRADE_STREAM)
 _DAY_NS = 86_400 * 10**9
 #: Ordinals of a day start here times the day's number, so that history can be imported before what was recorded.
 ORDINALS_A_DAY = 1 << 32

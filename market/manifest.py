@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from market.errors import LakeError
 
 #: Version of the lake's layout and columns; a part of another version is refused.
-SCHEMA = 1
+SCHEMA = 2
 
 Count = Annotated[int, Meta(ge=0)]
 

@@ -15,10 +15,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from market._part_files import part_path
-from market._parts import BOOK_STREAM, TICKER_STREAM, TRADE_STREAM, open_parquet, read_parquet
+from market._parts import BOOK_STREAM, MESSAGE_STREAM, TICKER_STREAM, TRADE_STREAM, read_parquet
 from market._replay import with_missing_parts
 from market.days import LakeDay
-from market.events import FIRST, SNAPSHOT, EventBatch
+from market.events import EventBatch
 from market.instruments import Instrument
 from market.lake import Lake
 from market.manifest import Manifest, Oddity
@@ -192,16 +192,14 @@ def _duplicates(lake: Lake, manifests: Sequence[Manifest], start_ms: int, end_ms
 
 
 @njit(cache=True)
-def _follow(u, seq, flags, ordinal, gaps, state, marks):  # type: ignore[no-untyped-def]
+def _follow(u, seq, snapshot, ordinal, gaps, state, marks):  # type: ignore[no-untyped-def]
     """Mark book messages that do not follow on, repeat the one before, or go back in sequence."""
     for i in range(len(u)):
-        if not flags[i] & FIRST:
-            continue
         while state[_NEXT_GAP] < len(gaps) and gaps[state[_NEXT_GAP]] <= ordinal[i]:
             state[_NEXT_GAP] += 1
             state[_KNOWN] = 0
             state[_LAST_SEQ] = -1
-        if flags[i] & SNAPSHOT:
+        if snapshot[i]:
             state[_KNOWN] = 1
         elif state[_KNOWN] == 1:
             if u[i] == state[_LAST_U]:
@@ -219,22 +217,30 @@ def _with_sequence(table: QualityTable, lake: Lake, manifests: Sequence[Manifest
     counts = {name: np.zeros(len(table), np.int64) for name in ("breaks", "repeats", "backward")}
     state = np.array([0, -1, -1, 0], np.int64)
     for manifest, gaps in with_missing_parts(manifests):
-        file = open_parquet(part_path(lake.root, BOOK_STREAM, manifest), BOOK_STREAM, manifest.files[BOOK_STREAM])
-        ordinals = np.array(sorted(gap.ordinal for gap in gaps), np.int64)
+        if MESSAGE_STREAM not in manifest.files:
+            continue
+        path = part_path(lake.root, MESSAGE_STREAM, manifest)
+        rows = read_parquet(path, MESSAGE_STREAM, manifest.files[MESSAGE_STREAM], ["ordinal", "u", "seq"])
+        ordinal, u, seq = (rows.column(name).to_numpy() for name in ("ordinal", "u", "seq"))
+        snapshot = np.isin(ordinal, np.array([one.ordinal for one in manifest.snapshots], np.int64))
+        cuts = np.array(sorted(gap.ordinal for gap in gaps), np.int64)
         state[_NEXT_GAP] = 0
-        # Decoding is what costs: where a part has no gap, nobody asks for ordinals, and times are of marked rows only.
-        asked = ["u", "seq", "flags", *(["ordinal"] if len(ordinals) else [])]
-        for group in range(file.num_row_groups):
-            rows = file.read_row_group(group, asked)
-            u, seq, flags = (rows.column(name).to_numpy() for name in asked[:3])
-            ordinal = rows.column("ordinal").to_numpy() if len(ordinals) else np.zeros(len(rows), np.int64)
-            marks = np.zeros(len(rows), np.uint8)
-            _follow(u, seq, flags, ordinal, ordinals, state, marks)
-            if marks.any():
-                times = file.read_row_group(group, ["time_ms"]).column("time_ms").to_numpy()
-                for name, bit in (("breaks", _BREAK), ("repeats", _REPEAT), ("backward", _BACKWARD)):
-                    counts[name] += counted(table.minute_ms, times[marks & bit != 0])
+        marks = np.zeros(len(rows), np.uint8)
+        _follow(u, seq, snapshot, ordinal, cuts, state, marks)
+        if marks.any():
+            marked = np.flatnonzero(marks)
+            times = _times_of(lake, manifest, ordinal[marked])
+            for name, bit in (("breaks", _BREAK), ("repeats", _REPEAT), ("backward", _BACKWARD)):
+                counts[name] += counted(table.minute_ms, times[marks[marked] & bit != 0])
     return replace(table, breaks=counts["breaks"], repeats=counts["repeats"], backward=counts["backward"])
+
+
+def _times_of(lake: Lake, manifest: Manifest, ordinals: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Exchange time of the book messages of these ordinals, ms."""
+    path = part_path(lake.root, BOOK_STREAM, manifest)
+    rows = read_parquet(path, BOOK_STREAM, manifest.files[BOOK_STREAM], ["ordinal", "time_ms"])
+    ordinal, time_ms = (rows.column(name).to_numpy() for name in ("ordinal", "time_ms"))
+    return np.asarray(time_ms[np.searchsorted(ordinal, ordinals)])
 
 
 # -- tickers -----------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from market._archive_files import find_instrument
 from market.bulk import BulkAssembler
 from market.events import BOOK
 from market.feed import Frame
+from market.manifest import Manifest
 from market.records import BookRun
 from tests.bench._harness import benchmark, best_of
 
@@ -283,13 +284,18 @@ def _sizes() -> tuple[int, float, float, float, float] | None:
             writer.append(another.on_frame(later, received[-1]))
         parts = [part for part in lake.manifests(rules.symbol) if part.level_changes > 1_000]
         rows = sum(part.level_changes for part in parts)
-        loose = sum(part.files["book"].bytes for part in parts)
+        loose = sum(_book_bytes(part) for part in parts)
         date = parts[0].date
         events = EventBatch.concat(lake.events(rules.symbol))
         compact(lake, rules.symbol)
-        dense = sum(part.files["book"].bytes for part in lake.manifests(rules.symbol) if part.date == date)
+        dense = sum(_book_bytes(part) for part in lake.manifests(rules.symbol) if part.date == date)
     npz = _npz_bytes(events[: int((events.kind == BOOK).sum())], rules)
     return rows, loose / rows, dense / rows, len(gzip.compress(b"\n".join(frames), 6)) / rows, npz / rows
+
+
+def _book_bytes(part: Manifest) -> int:
+    """Rows of the book, and what their messages have once: all that a frame says, and when it came."""
+    return sum(part.files[stream].bytes for stream in ("book", "messages"))
 
 
 def _match(pattern: re.Pattern[bytes], frame: bytes) -> bytes:

@@ -71,6 +71,11 @@ def lake_schema() -> str:
         intro("lake", schema=seals.SCHEMA),
         "```sql\nSELECT side, count(*) FROM read_parquet('data/lake/trades/**/*.parquet', hive_partitioning = true)\n"
         "WHERE symbol = 'BTCUSDT' GROUP BY side\n```\n",
+        "Rows of the book with what their messages have once, message by message:\n",
+        "```sql\nSELECT * FROM read_parquet('data/lake/book/**/*.parquet', hive_partitioning = true) AS book\n"
+        "JOIN read_parquet('data/lake/messages/**/*.parquet', hive_partitioning = true) AS messages\n"
+        "USING (symbol, date, ordinal) ORDER BY symbol, ordinal\n```\n",
+        "A price beyond 2^31 ticks, which no contract has, makes the column of its file `int64`.\n",
     ]
     for stream in _parts.STREAMS:
         rows = [(f"`{name}`", f"{kind}", plain(words[name])) for name, kind in _parts._ARROW[stream]]

@@ -80,6 +80,7 @@ MEMBER = {
 
 STREAMS = {
     "book": "One row for each change of a price level, in the order in which it was received.",
+    "messages": "One row for each message of the book: what its rows have in common, found by `ordinal`.",
     "trades": "One row for each public trade.",
     "tickers": "What the ticker topic said; a field that a message did not carry is null.",
     "liquidations": "Forced orders that Bybit published.",
@@ -89,6 +90,7 @@ COLUMNS = {
     "flags": "book: 1 snapshot, 2 first row of a message, 4 last row, 8 message without a level change; added up",
     "side": "0 bid, 1 ask; trades: 0 the taker bought, 1 sold; liquidations: 0 a long position, 1 a short one",
     "ts_ms": "when Bybit sent the message",
+    "ts_lag_ms": "how long after `time_ms` of its rows Bybit sent the message, ms",
     "u": "update id of the book: it grows by one a message",
     "seq": "cross sequence of the venue: monotone, not dense",
     "id": "trade id of the venue",

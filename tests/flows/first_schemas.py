@@ -8,6 +8,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 #: The journal of schema 1, with a session that was ended in order.
 JOURNAL_1 = """
 CREATE TABLE sessions (id INTEGER PRIMARY KEY, started_ns INTEGER NOT NULL, ended_ns INTEGER, symbol TEXT NOT NULL,
@@ -64,4 +67,35 @@ def manifest_1(root: Path, *, schema: int = 1) -> Path:
     path = root / "book" / "symbol=SYNUSDT" / "date=2026-01-01" / "_0000000000000001.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({**MANIFEST_1, "schema": schema}), encoding="utf-8")
+    return path
+
+
+_MS = 1767225600000
+#: Book rows of lake schema 1: a snapshot of three levels, a message of two, one of one, and one without a level.
+BOOK_1 = {
+    "time_ms": [_MS, _MS, _MS, _MS + 100, _MS + 100, _MS + 180, _MS + 300],
+    "recv_ns": [(_MS + 9) * 10**6 + 7] * 3 + [(_MS + 105) * 10**6] * 2 + [(_MS + 188) * 10**6 + 1, (_MS + 304) * 10**6],
+    "ordinal": [1, 1, 1, 3, 3, 4, 9],
+    "ts_ms": [_MS + 2] * 3 + [_MS + 101] * 2 + [_MS + 180, _MS + 303],
+    "u": [1, 1, 1, 2, 2, 3, 4],
+    "seq": [70, 70, 70, 77, 77, 90, 91],
+    "side": [0, 0, 1, 0, 1, 1, 0],
+    "flags": [3, 1, 5, 2, 4, 6, 14],
+    "price": [10_000, 9_999, 10_002, 10_001, 10_002, 10_003, 0],
+    "size": [5, 10**12, 3, 1, 0, 4, 0],
+}
+
+
+def part_1(root: Path, *, rows_a_group: int = 100, rows: int = 7, **columns: list[int]) -> Path:
+    """Write a part of lake schema 1, as the first release wrote it; the path of its manifest."""
+    path = manifest_1(root)
+    types = {"side": pa.int8(), "flags": pa.uint8()}
+    values = {name: pa.array(one[:rows], types.get(name, pa.int64())) for name, one in (BOOK_1 | columns).items()}
+    book = path.with_name("0000000000000001.parquet")
+    pq.write_table(pa.table(values), book, row_group_size=rows_a_group)
+    data = book.read_bytes()
+    file = {"rows": rows, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    some = {"ordinals": [1, 9], "book_ms": [_MS, _MS + 300], "u": [1, 4], "level_changes": 6}
+    values_1 = {**MANIFEST_1, **(some if rows else {}), "files": {"book": file}}
+    path.write_text(json.dumps(values_1), encoding="utf-8")
     return path

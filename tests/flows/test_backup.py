@@ -79,7 +79,7 @@ def _content(settings: Settings) -> dict[str, bytes]:
 def test_what_was_backed_up_comes_back(settings: Settings, tmp_path: Path) -> None:
     made = make_backup(settings)
     assert verify(made.path) == made.manifest
-    assert made.manifest.versions == {"journal": 1, "lake": 1}
+    assert made.manifest.versions == {"journal": 1, "lake": SCHEMA}
     elsewhere = installation(tmp_path / "elsewhere")
     restore(elsewhere, made.path, journal_schema=VERSION)
     before = _content(settings)
@@ -290,7 +290,7 @@ def test_by_command(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys:
     said = capsys.readouterr().out
     assert "verified" in said
     assert "schema 1, nothing to do" in said
-    assert "0 of 1 manifests changed" in said
+    assert "1 of 1 manifests changed" in said
     (archive,) = (settings.paths.data.parent / "kept").iterdir()
     for kept in (settings.paths.data, settings.paths.mlruns):
         shutil.rmtree(kept)
@@ -370,16 +370,18 @@ def test_a_newer_journal_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_first_manifest_reads(tmp_path: Path) -> None:
-    assert read_part(manifest_1(tmp_path)).part == "0000000000000001"
+    path = manifest_1(tmp_path)
+    assert upgrade_lake(tmp_path) == (1, 1)
+    assert read_part(path).part == "0000000000000001"
     assert upgrade_lake(tmp_path) == (0, 1)
 
 
 def test_manifests_are_brought_up_one_by_one(tmp_path: Path) -> None:
-    path = manifest_1(tmp_path)
+    path = manifest_1(tmp_path, schema=SCHEMA)
     steps = {SCHEMA: lambda values, folder: {**values, "venue": "bybit"}}
     assert upgrade_lake(tmp_path, steps=steps, schema=SCHEMA + 1) == (1, 1)
     assert json.loads(path.read_bytes())["venue"] == "bybit"
-    assert json.loads(path.with_name(f"{path.name}.schema-1").read_bytes())["schema"] == 1
+    assert json.loads(path.with_name(f"{path.name}.schema-{SCHEMA}").read_bytes())["schema"] == SCHEMA
     assert upgrade_lake(tmp_path, steps=steps, schema=SCHEMA + 1) == (0, 1)
     with pytest.raises(LakeError, match="a newer one"):
         upgrade_lake(tmp_path)

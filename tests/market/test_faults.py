@@ -17,6 +17,7 @@ from market.ladder import LiveBook
 from simulation.exchange import LocalExchange
 from simulation.synthetic import SYNTHETIC
 from tests.market.relay import Relay
+from tests.market.rows import book_columns
 
 SYMBOL = SYNTHETIC.symbol
 
@@ -30,8 +31,7 @@ def rebuilt(lake: Lake) -> Iterator[tuple[int, int, str | None]]:
     """Cross sequence and time of every book message, and the digest of the book after it; ``None`` while unknown."""
     book = LiveBook()
     for manifest in lake.sealed(SYMBOL):
-        path = lake.root / "book" / f"symbol={SYMBOL}" / f"date={manifest.date}" / f"{manifest.part}.parquet"
-        rows = {name: column.to_numpy() for name, column in zip(*_columns(path))}
+        rows = book_columns(lake, manifest)
         gaps = {gap.ordinal for gap in manifest.gaps}
         trailing = sorted(gaps)
         starts = np.flatnonzero(rows["flags"] & 2)
@@ -43,11 +43,6 @@ def rebuilt(lake: Lake) -> Iterator[tuple[int, int, str | None]]:
             yield int(rows["seq"][start]), int(rows["time_ms"][start]), book.ladder().digest() if book.known else None
         if trailing:
             book.lose()
-
-
-def _columns(path: Path) -> tuple[list[str], list[object]]:
-    table = pq.ParquetFile(path).read()
-    return table.column_names, table.columns
 
 
 FAULTS = {
@@ -133,10 +128,7 @@ async def test_sessions_hand_over_without_a_hole(tmp_path: Path) -> None:
     events = EventBatch.concat(lake.events(SYMBOL))
     assert (events.kind == GAP).sum() == 1
     assert lake.suspect_windows(SYMBOL) == []
-    u = []
-    for path in lake.parts(SYMBOL, "book"):
-        table = pq.ParquetFile(path).read(["u", "flags"])
-        u.append(table["u"].to_numpy()[table["flags"].to_numpy() & 2 != 0])
+    u = [pq.ParquetFile(path).read(["u"])["u"].to_numpy() for path in lake.parts(SYMBOL, "messages")]
     assert (np.diff(np.concatenate(u)) == 1).all()
     ids = [i for p in lake.parts(SYMBOL, "trades") for i in pq.ParquetFile(p).read(["id"])["id"].to_pylist()]
     numbers = [int(one.rpartition("-")[2], 16) for one in ids]

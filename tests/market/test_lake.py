@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
@@ -20,8 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market import EventBatch, Lake, LakeWriter, SessionAssembler, SuspectWindow
+from market.compaction import compact
 from market.errors import AlreadyRunningError, EmptyLakeError, LakeError, UnknownSymbolError
-from market.events import GAP
+from market.events import BOOK, GAP
 from tests.market.venue import BTC, NOON_MS, RULES, book, snapshot, ticker, trade
 
 Step = bytes | str
@@ -233,6 +235,18 @@ def test_other_tools_read_it_as_is(lake: Lake) -> None:
         pattern = str(lake.root / stream / "**" / "*.parquet")
         assert duckdb.sql(f"select count(*) from read_parquet('{pattern}')").fetchall() == [(count,)]
         assert len(pl.read_parquet(pattern)) == len(pd.read_parquet(lake.root / stream)) == count
+    messages = str(lake.root / "messages" / "**" / "*.parquet")
+    joined = duckdb.sql(
+        f"select ordinal, time_ms, recv_ns, u, seq, price from read_parquet('{lake.root}/book/**/*.parquet') as book"
+        f" join read_parquet('{messages}') as messages using (ordinal)"
+    ).pl()
+    book, message = pl.read_parquet(f"{lake.root}/book/**/*.parquet"), pl.read_parquet(messages)
+    panda = pd.read_parquet(lake.root / "book").merge(pd.read_parquet(lake.root / "messages"), on="ordinal")
+    assert len(joined) == len(book.join(message, on="ordinal")) == len(panda) == 15
+    live = read(lake)
+    rows = joined.sort("ordinal", maintain_order=True)
+    assert np.array_equal(rows["recv_ns"].to_numpy(), live.recv_ns[live.kind == BOOK])
+    assert np.array_equal(panda["recv_ns"].to_numpy(), live.recv_ns[live.kind == BOOK])
     funding = pd.read_parquet(lake.root / "tickers")["funding_rate"]
     assert list(funding) == [Decimal("0.0001")]
 
@@ -242,12 +256,30 @@ def test_files_carry_units_and_dense_encodings(lake: Lake) -> None:
     path = lake.parts("BTCUSDT", "book")[0]
     metadata = pq.read_schema(path).metadata
     assert (metadata[b"purplesky.tick_size"], metadata[b"purplesky.qty_step"]) == (b"0.10", b"0.001")
-    assert metadata[b"purplesky.schema"] == b"1"
+    assert metadata[b"purplesky.schema"] == b"2"
     group = pq.read_metadata(path).row_group(0)
     columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
     assert all(column.compression == "ZSTD" for column in columns.values())
+    assert columns["price"].physical_type == "INT32"
     assert "BYTE_STREAM_SPLIT" in columns["price"].encodings
     assert "DELTA_BINARY_PACKED" in columns["time_ms"].encodings
+
+
+def test_prices_beyond_32_bits_are_kept(lake: Lake) -> None:
+    """No contract of Bybit's has them; a file with one has a wider column, and compaction keeps it."""
+    fine = replace(BTC, tick_size=Decimal("0.0000000001"))
+    steps = [snapshot(1), book(2), snapshot(3, bids=[("0.1", "1.0")], asks=[("0.2", "1.0")]), book(900_000)]
+    live = []
+    with lake.writer("BTCUSDT", fine) as writer:
+        assembler = SessionAssembler({"BTCUSDT": fine}, 1)
+        for step in (*steps, book(900_001, cts=NOON_MS + 86_400_000)):
+            out = assembler.on_frame(step, 1)
+            live += [batch for _, batch in out.batches]
+            writer.append(out)
+            writer.seal()
+    assert read(lake).equals(EventBatch.concat(live))
+    assert compact(lake, "BTCUSDT")
+    assert read(lake).equals(EventBatch.concat(live))
 
 
 def test_a_change_of_tick_is_not_read_across(lake: Lake) -> None:
@@ -301,8 +333,8 @@ def test_a_damaged_manifest_is_named(lake: Lake, damage: Callable[[Path], None])
 def test_another_schema_is_refused(lake: Lake) -> None:
     record(lake, SESSION)
     path = next(lake.root.glob("book/*/*/_*.json"))
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 2}))
-    with pytest.raises(LakeError, match="has lake schema 2"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 3}))
+    with pytest.raises(LakeError, match="has lake schema 3"):
         lake.days("BTCUSDT")
 
 
@@ -310,7 +342,7 @@ def test_another_schema_is_refused(lake: Lake) -> None:
 def test_columns_that_drifted_are_refused_even_when_sealed(lake: Lake) -> None:
     record(lake, SESSION)
     path = lake.parts("BTCUSDT", "book")[0]
-    pq.write_table(pq.read_table(path).drop_columns(["seq"]), path)
+    pq.write_table(pq.read_table(path).drop_columns(["size"]), path)
     manifest = path.with_name(f"_{path.stem}.json")
     sealed = json.loads(manifest.read_text())
     sealed["files"]["book"] |= {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
