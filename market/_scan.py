@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
+from market._digits import address, byte_at, integer_at, literal, put_byte, put_word, same, units_at, word_at
 from market.events import ASK, BID, BOOK, EMPTY, FIRST, LAST, EventBatch
 from market.events import SNAPSHOT as SNAPSHOT_FLAG
 from market.instruments import Instrument
@@ -22,258 +21,155 @@ from market.units import scaled
 #: Columns of the heads that :func:`scan_lines` writes.
 CTS, TS, U, SEQ, SNAPSHOT, LEVELS = range(6)
 
-_TOPIC = np.frombuffer(b'{"topic":"orderbook.', np.uint8)
-_TYPE = np.frombuffer(b'","type":"', np.uint8)
-_SNAPSHOT = np.frombuffer(b'snapshot","ts":', np.uint8)
-_DELTA = np.frombuffer(b'delta","ts":', np.uint8)
-_DATA = np.frombuffer(b',"data":{"s":"', np.uint8)
-_BIDS = np.frombuffer(b'","b":[', np.uint8)
-_ASKS = np.frombuffer(b',"a":[', np.uint8)
-_UPDATE = np.frombuffer(b',"u":', np.uint8)
-_SEQ = np.frombuffer(b',"seq":', np.uint8)
-_CTS = np.frombuffer(b'},"cts":', np.uint8)
-_QUOTE, _COMMA, _DOT, _OPEN, _CLOSE, _BRACE, _RETURN, _NEWLINE = (ord(char) for char in '",.[]}\r\n')
-_MOST_DIGITS = 18
-_POWERS = 10 ** np.arange(_MOST_DIGITS + 1)
+_TOPIC, _DELTA, _SNAPSHOT = b'{"topic":"orderbook.', b'","type":"delta","ts":', b'","type":"snapshot","ts":'
+_DATA, _BIDS, _ASKS = b',"data":{"s":"', b'","b":[', b',"a":['
+_UPDATE, _SEQ, _CTS = b',"u":', b',"seq":', b'},"cts":'
+_topic_stands, _delta_stands, _snapshot_stands = literal(_TOPIC), literal(_DELTA), literal(_SNAPSHOT)  # type: ignore[no-untyped-call]
+_data_stands, _bids_stand, _asks_stand = literal(_DATA), literal(_BIDS), literal(_ASKS)  # type: ignore[no-untyped-call]
+_update_stands, _seq_stands, _cts_stands = literal(_UPDATE), literal(_SEQ), literal(_CTS)  # type: ignore[no-untyped-call]
+_DOT, _CLOSE, _BRACE, _RETURN, _NEWLINE = (ord(char) for char in ".]}\r\n")
 # Positions are unsigned so that nothing asks whether they count from the end.
-_NONE, _ONE, _TWO, _THREE, _EIGHT, _TEN, _SIXTEEN, _HALF = map(np.uint64, (0, 1, 2, 3, 8, 10, 16, 32))
-_ZERO = ord("0")
-_ZEROS, _BEYOND_NINE, _HIGH_BITS = (np.uint64(byte * 0x0101010101010101) for byte in (_ZERO, 0x80 - 10, 0x80))
-_PAIRS, _HIGH_PAIRS, _LOW_PAIRS = map(np.uint64, (0x000000FF000000FF, 0x000F424000000064, 0x0000271000000001))
+_ONE, _TWO, _THREE, _FIVE = map(np.uint64, (1, 2, 3, 5))
+_TWO_BYTES, _THREE_BYTES, _FIVE_BYTES = (np.uint64((1 << 8 * count) - 1) for count in (2, 3, 5))
+#: What stands before, within, between and after the levels of a side.
+_FIRST, _WITHIN, _NEXT, _LAST = (
+    np.uint64(int.from_bytes(text, "little")) for text in (b'["', b'","', b'"],["', b'"]]')
+)
 #: What must follow the last byte that counts: a line's end, and room for comparisons that look ahead.
 PADDING = b"\n" + bytes(127)
 #: Bytes of ``["1","0"]``.
 SHORTEST_LEVEL = 9
 
 
-def _load(bits):  # type: ignore[no-untyped-def]
-    """An intrinsic that reads a little-endian number of so many bits at an address, aligned or not.
-
-    Arrays that are handed from function to function cost two atomic operations a call, more than parsing a number;
-    addresses cost nothing.
-    """
-
-    @intrinsic
-    def load(typingctx, address):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-            integer = ir.IntType(bits)
-            loaded = builder.load(builder.inttoptr(args[0], ir.PointerType(integer)))
-            loaded.align = 1
-            return loaded
-
-        return getattr(types, f"uint{bits}")(types.uint64), codegen
-
-    return load
-
-
-_byte, _word = _load(8), _load(64)  # type: ignore[no-untyped-call]
-
-
-@intrinsic
-def _trailing_zeros(typingctx, word):  # type: ignore[no-untyped-def]
-    """Zero bits below the lowest one; `word` must not be 0."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.uint64(types.uint64), codegen
-
-
-@njit(cache=True)
-def _digits_at(position):  # type: ignore[no-untyped-def]
-    """The values of the digits that stand at `position`, a byte each, and how many there are, at most eight."""
-    values = _word(position) ^ _ZEROS
-    others = (values | (values + _BEYOND_NINE)) & _HIGH_BITS
-    if others == _NONE:
-        return values, _EIGHT
-    return values, _trailing_zeros(others) >> _THREE
-
-
-@njit(cache=True)
-def _number(values, count):  # type: ignore[no-untyped-def]
-    """The first `count` digits, 1 to 8, as a number: neighbours are joined to pairs, pairs to fours, fours to eight."""
-    values <<= (_EIGHT - count) << _THREE
-    values = values * _TEN + (values >> _EIGHT)
-    high = (values & _PAIRS) * _HIGH_PAIRS
-    low = ((values >> _SIXTEEN) & _PAIRS) * _LOW_PAIRS
-    return np.int64((high + low) >> _HALF)
-
-
-@njit(cache=True)
-def _skip(position, literal):  # type: ignore[no-untyped-def]
-    """Whether `literal` stands at `position`."""
-    different = np.uint8(0)
-    for i in range(np.uint64(len(literal))):  # no way out of the loop: it becomes a few wide comparisons
-        different |= _byte(position + i) ^ literal[i]
-    return different == 0
-
-
-@njit(cache=True)
-def _integer(position):  # type: ignore[no-untyped-def]
-    """A whole number without sign or leading zero, or -1; and the position after it."""
-    if _byte(position) == _ZERO:
-        return np.int64(-1), position
-    values, count = _digits_at(position)
-    if count == _NONE:
-        return np.int64(-1), position
-    number = _number(values, count)
-    position += count
-    if count == _EIGHT:
-        values, count = _digits_at(position)
-        if count == _EIGHT:
-            return np.int64(-1), position
-        if count > _NONE:
-            number = number * _POWERS[count] + _number(values, count)
-            position += count
-    return number, position
-
-
-@njit(cache=True)
-def _fraction(position, decimals):  # type: ignore[no-untyped-def]
-    """Decimal places as so many units of the last of `decimals`, or -1; and the position after them."""
-    values, count = _digits_at(position)
-    wanted = np.uint64(decimals)
-    if count == _NONE or (count == _EIGHT and (wanted > _EIGHT or _byte(position + _EIGHT) != _QUOTE)):
-        return np.int64(-1), position
-    position += count
-    if count > wanted:
-        surplus = values >> (wanted << _THREE)
-        if surplus << ((_EIGHT - (count - wanted)) << _THREE) != _NONE:
-            return np.int64(-1), position
-        count = wanted
-    if count == _NONE:
-        return np.int64(0), position
-    return _number(values, count) * _POWERS[wanted - count], position
-
-
-@njit(cache=True)
-def _units(position, decimals, divisor):  # type: ignore[no-untyped-def]
-    """A quoted decimal as a number of units, or -1; and the position after the closing quote."""
-    if _byte(position) != _QUOTE:
-        return np.int64(-1), position
-    position += _ONE
-    values, count = _digits_at(position)
-    if count == _NONE:
-        return np.int64(-1), position
-    value = _number(values, count)
-    position += count
-    if count == _EIGHT:
-        values, count = _digits_at(position)
-        if count > _NONE:
-            value = value * _POWERS[count] + _number(values, count)
-            position += count
-        count += _EIGHT
-    if np.int64(count) + decimals > _MOST_DIGITS:
-        return np.int64(-1), position
-    value *= _POWERS[decimals]
-    if _byte(position) == _DOT:
-        places, position = _fraction(position + _ONE, decimals)
-        if places < 0:
-            return np.int64(-1), position
-        value += places
-    if _byte(position) != _QUOTE:
-        return np.int64(-1), position
-    if divisor != 1:
-        if value % divisor != 0:
-            return np.int64(-1), position
-        value //= divisor
-    if value > 1 << 53:
-        return np.int64(-1), position
-    return value, position + _ONE
-
-
-@njit(cache=True, inline="always")  # else every call counts references to its arrays
-def _levels(position, units, row, price, size):  # type: ignore[no-untyped-def]
+@njit(cache=True, forceinline=True)
+def _levels(position, places, divisors, row, which, price, size, side):  # type: ignore[no-untyped-def]
     """The levels of one side, after its opening bracket: rows written so far, or -1; the position after the closing."""
-    if _byte(position) == _CLOSE:
+    if byte_at(position) == _CLOSE:
         return row, position + _ONE
+    if word_at(position) & _TWO_BYTES != _FIRST:
+        return np.int64(-1), position
+    position += _TWO
     while True:
-        if _byte(position) != _OPEN:
-            return -1, position
-        ticks, position = _units(position + _ONE, units[0], units[1])
-        if ticks <= 0 or _byte(position) != _COMMA:
-            return -1, position
-        steps, position = _units(position + _ONE, units[2], units[3])
-        if steps < 0 or _byte(position) != _CLOSE:
-            return -1, position
-        price[row], size[row] = ticks, steps
+        ticks, position = units_at(position, places[0], divisors[0])
+        if ticks <= 0 or word_at(position) & _THREE_BYTES != _WITHIN:
+            return np.int64(-1), position
+        steps, position = units_at(position + _THREE, places[1], divisors[1])
+        if steps < 0:
+            return np.int64(-1), position
+        put_word(price + (np.uint64(row) << _THREE), ticks)
+        put_word(size + (np.uint64(row) << _THREE), steps)
+        put_byte(side + np.uint64(row), which)
         row += 1
-        byte = _byte(position + _ONE)
-        position += _TWO
-        if byte == _CLOSE:
-            return row, position
-        if byte != _COMMA:
-            return -1, position
+        behind = word_at(position)
+        if behind & _FIVE_BYTES != _NEXT:
+            if behind & _THREE_BYTES != _LAST:
+                return np.int64(-1), position
+            return row, position + _THREE
+        position += _FIVE
 
 
-@njit(cache=True, inline="always")  # else every call counts references to its arrays
-def body(position, symbol, units, head, row, price, size, side):  # type: ignore[no-untyped-def]
-    """A message from behind its topic on: rows written so far, or -1; and the position after its last brace.
+@njit(cache=True, forceinline=True)
+def message_at(position, symbol, length, places, divisors, row, price, size, side):  # type: ignore[no-untyped-def]
+    """A message from behind its topic on.
 
-    `position` is an address. What it points to must be :func:`padded`.
+    Parameters
+    ----------
+    position : uint64
+        An address. What it points to must be :func:`padded`.
+    symbol, length : uint64
+        Address and length of the symbol that the message must be of.
+    places, divisors : (int64, int64)
+        Of prices and of sizes, as :func:`market.units.scaled` gives them.
+    row : int64
+        Rows written so far.
+    price, size, side : uint64
+        Addresses of arrays of int64, int64 and int8 that are written to.
+
+    Returns
+    -------
+    row, position, cts, ts, u, seq, is_snapshot
+        `row` is -1 where the message is not in the form that is known; the position is that after its last brace.
     """
-    first = row
-    if not _skip(position, _TYPE):
-        return -1, position
-    position += np.uint64(len(_TYPE))
-    snapshot = _byte(position) != _DELTA[0]
-    if not _skip(position, _SNAPSHOT if snapshot else _DELTA):
-        return -1, position
-    position += np.uint64(len(_SNAPSHOT) if snapshot else len(_DELTA))
-    head[TS], position = _integer(position)
-    if head[TS] < 0 or not _skip(position, _DATA) or not _skip(position + np.uint64(len(_DATA)), symbol):
-        return -1, position
-    position += np.uint64(len(_DATA) + len(symbol))
-    if not _skip(position, _BIDS):
-        return -1, position
-    bids, position = _levels(position + np.uint64(len(_BIDS)), units, row, price, size)
-    if bids < 0 or not _skip(position, _ASKS):
-        return -1, position
-    row, position = _levels(position + np.uint64(len(_ASKS)), units, bids, price, size)
-    if row < 0 or not _skip(position, _UPDATE):
-        return -1, position
-    head[U], position = _integer(position + np.uint64(len(_UPDATE)))
-    if head[U] < 0 or not _skip(position, _SEQ):
-        return -1, position
-    head[SEQ], position = _integer(position + np.uint64(len(_SEQ)))
-    if head[SEQ] < 0 or not _skip(position, _CTS):
-        return -1, position
-    head[CTS], position = _integer(position + np.uint64(len(_CTS)))
-    if head[CTS] < 0 or _byte(position) != _BRACE:
-        return -1, position
-    side[first:bids], side[bids:row] = BID, ASK
-    head[SNAPSHOT] = snapshot or head[U] == 1
-    head[LEVELS] = row - first
-    return row, position + _ONE
+    bad = np.int64(-1), position, np.int64(0), np.int64(0), np.int64(0), np.int64(0), False
+    snapshot = not _delta_stands(position)
+    if snapshot and not _snapshot_stands(position):
+        return bad
+    ts, position = integer_at(position + np.uint64(len(_SNAPSHOT) if snapshot else len(_DELTA)))
+    if ts < 0 or not _data_stands(position) or not same(position + np.uint64(len(_DATA)), symbol, length):
+        return bad
+    position += np.uint64(len(_DATA)) + length
+    if not _bids_stand(position):
+        return bad
+    position += np.uint64(len(_BIDS))
+    row, position = _levels(position, places, divisors, row, np.int8(BID), price, size, side)
+    if row < 0 or not _asks_stand(position):
+        return bad
+    position += np.uint64(len(_ASKS))
+    row, position = _levels(position, places, divisors, row, np.int8(ASK), price, size, side)
+    if row < 0 or not _update_stands(position):
+        return bad
+    u, position = integer_at(position + np.uint64(len(_UPDATE)))
+    if u < 0 or not _seq_stands(position):
+        return bad
+    seq, position = integer_at(position + np.uint64(len(_SEQ)))
+    if seq < 0 or not _cts_stands(position):
+        return bad
+    cts, position = integer_at(position + np.uint64(len(_CTS)))
+    if cts < 0 or byte_at(position) != _BRACE:
+        return bad
+    return row, position + _ONE, cts, ts, u, seq, snapshot or u == 1
 
 
 @njit(cache=True)
-def _line(position, symbol, units, head, row, price, size, side):  # type: ignore[no-untyped-def]
-    """One line: rows written so far, or -1; and the position after its end."""
-    if not _skip(position, _TOPIC):
-        return -1, position
-    depth, position = _integer(position + np.uint64(len(_TOPIC)))
-    if depth < 0 or _byte(position) != _DOT or not _skip(position + _ONE, symbol):
-        return -1, position
-    after = position + _ONE + np.uint64(len(symbol))
-    row, position = body(after, symbol, units, head, row, price, size, side)
+def body(position, symbol, units, head, row, price, size, side):  # type: ignore[no-untyped-def]
+    """:func:`message_at` for the symbol that ends right before `position`, with its head written."""
+    length = np.uint64(len(symbol))
+    rows, position, cts, ts, u, seq, snapshot = message_at(
+        position, position - length, length, (units[0], units[2]), (units[1], units[3]), row,
+        address(price), address(size), address(side),
+    )  # fmt: skip
+    head[CTS], head[TS], head[U], head[SEQ], head[SNAPSHOT], head[LEVELS] = cts, ts, u, seq, snapshot, rows - row
+    return rows, position
+
+
+@njit(cache=True)
+def _line(position, symbol, length, places, divisors, row, price, size, side):  # type: ignore[no-untyped-def]
+    """One line, as :func:`message_at` gives it, and the position after its end."""
+    bad = np.int64(-1), position, np.int64(0), np.int64(0), np.int64(0), np.int64(0), False
+    if not _topic_stands(position):
+        return bad
+    depth, position = integer_at(position + np.uint64(len(_TOPIC)))
+    if depth < 0 or byte_at(position) != _DOT:
+        return bad
+    name = position + _ONE
+    for i in range(length):
+        if byte_at(name + i) != byte_at(symbol + i):
+            return bad
+    row, position, cts, ts, u, seq, snapshot = message_at(
+        name + length, name, length, places, divisors, row, price, size, side
+    )
     if row < 0:
-        return -1, position
-    if _byte(position) == _RETURN:
+        return bad
+    if byte_at(position) == _RETURN:
         position += _ONE
-    if _byte(position) != _NEWLINE:
-        return -1, position
-    return row, position + _ONE
+    if byte_at(position) != _NEWLINE:
+        return bad
+    return row, position + _ONE, cts, ts, u, seq, snapshot
 
 
 @njit(cache=True, nogil=True)
 def _scan(data, end, position, symbol, units, heads, message, row, price, size, side):  # type: ignore[no-untyped-def]
-    start = np.uint64(data.ctypes.data)
+    base, name, length = address(data), address(symbol), np.uint64(len(symbol))
+    places, divisors = (units[0], units[2]), (units[1], units[3])
     while position < end:
-        rows, after = _line(start + position, symbol, units, heads[message], row, price, size, side)
+        rows, after, cts, ts, u, seq, snapshot = _line(
+            base + position, name, length, places, divisors, row, address(price), address(size), address(side)
+        )
         if rows < 0:
             break
-        row, position = rows, after - start
+        heads[message, CTS], heads[message, TS], heads[message, U], heads[message, SEQ] = cts, ts, u, seq
+        heads[message, SNAPSHOT], heads[message, LEVELS] = snapshot, rows - row
+        row, position = rows, after - base
         message += 1
     return position, message, row
 
@@ -329,10 +225,21 @@ def scan_lines(
 
 @njit(cache=True)
 def _frame(data, end, symbol, units, head, wide, small, ordinal, recv_ns):  # type: ignore[no-untyped-def]
-    start = np.uint64(data.ctypes.data)
-    rows, after = _line(start, symbol, units, head, 0, wide[1], wide[2], small[2])
+    start, columns = address(data), np.uint64(8 * wide.shape[1])
+    rows, after, cts, ts, u, seq, snapshot = _line(
+        start,
+        address(symbol),
+        np.uint64(len(symbol)),
+        (units[0], units[2]),
+        (units[1], units[3]),
+        np.int64(0),
+        address(wide) + columns,
+        address(wide) + columns + columns,
+        address(small) + np.uint64(2 * small.shape[1]),
+    )
     if rows < 0 or np.int64(after - start) != end + 1:  # the padding's line end is taken as well
         return -1
+    head[CTS], head[TS], head[U], head[SEQ], head[SNAPSHOT], head[LEVELS] = cts, ts, u, seq, snapshot, rows
     flags = SNAPSHOT_FLAG if head[SNAPSHOT] else 0
     if rows == 0:
         flags |= EMPTY

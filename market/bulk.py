@@ -7,20 +7,35 @@ messages that simply follow on take the fast way, and whatever might change that
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from market._run_kernel import HEAD_COLUMNS, TOPIC, lay_out, scan_run, topic_names
-from market._scan import CTS, LEVELS, PADDING, SEQ, SHORTEST_LEVEL, TS, U
+from market._follow_kernel import (
+    CHANGES,
+    CLOCK,
+    FOLLOWED,
+    HEADS,
+    LAST_U,
+    MESSAGES,
+    ROWS,
+    TOPIC,
+    lay_out,
+    scan_run,
+    topic_names,
+)
+from market._scan import CTS, PADDING, SEQ, SHORTEST_LEVEL, TS, U
 from market._session import MAX_JUMP_MS, Assembled, SymbolState
 from market.assembler import SessionAssembler
+from market.events import EMPTY
 from market.feed import Frame
 from market.instruments import Instrument
 from market.ladder import LiveBook
 from market.records import BookRun, GapMark, record_ms
 from market.sequence import Trust
 
+Ints = NDArray[np.int64]
 #: A frame's place within the frames given, and what it comes to.
 Single = tuple[int, Assembled]
 
@@ -41,12 +56,13 @@ class BulkAssembler:
         self._assembler = assembler
         self._room_ms = room_ms
         self._states: list[SymbolState] = []
-        self._names = np.zeros((0, 2), np.uint8)
+        self._names, self._units = np.zeros((0, 2), np.uint8), np.zeros((0, 4), np.int64)
+        self._follow, self._rows = np.zeros((0, FOLLOWED), np.int64), 0
         self._room(1)
 
     def _room(self, levels: int) -> None:
         self._price, self._size = np.empty(levels, np.int64), np.empty(levels, np.int64)
-        self._side = np.empty(levels, np.int8)
+        self._side, self._flags = np.empty(levels, np.int8), np.empty(levels, np.uint8)
 
     def on_frames(self, frames: Sequence[Frame]) -> Iterator[BookRun | Single]:
         """Take in frames; what a frame comes to must be taken up before the next is asked for.
@@ -64,37 +80,39 @@ class BulkAssembler:
             self._room(len(batch.data) // SHORTEST_LEVEL * 2 + 1)
         first, stop = 0, len(batch.datas)
         while first < stop:
-            at, _ = self._scan(batch, first)
+            at = self._scan(batch, first)
             done = yield from self._settle(batch, first, at)
             if done == at and at < stop:
                 yield at, self._assembler.on_frame(batch.datas[at], int(batch.recv_ns[at]))
                 done += 1
             first = done
 
-    def _scan(self, batch: Batch, first: int) -> tuple[int, int]:
+    def _scan(self, batch: Batch, first: int) -> int:
+        """Read frames from `first` on: the one that it stopped before."""
         self._know_topics()
         if not self._states:
-            batch.heads[first:, TOPIC] = -1
-            return len(batch.datas), 0
-        units = np.array([state.scanner.units for state in self._states])
-        follow = np.array([self._expected(state) for state in self._states], np.int64)
-        stop, rows = scan_run(
-            batch.data, batch.offsets, first, self._names, units, follow,
-            batch.heads, self._price, self._size, self._side,
+            batch.heads[TOPIC, first:] = -1
+            return len(batch.datas)
+        self._follow = np.array([self._expected(state) for state in self._states], np.int64)
+        stop, self._rows = scan_run(
+            batch.data, batch.offsets, first, self._names, self._units, self._follow,
+            batch.heads, self._price, self._size, self._side, self._flags,
         )  # fmt: skip
-        return int(stop), int(rows)
+        return int(stop)
 
     def _know_topics(self) -> None:
         topics = self._assembler._book_topics
         if list(topics.values()) != self._states:  # a topic more, or other contract rules
             self._states = list(topics.values())
             self._names = topic_names(list(topics))
+            self._units = np.array([state.scanner.units for state in self._states])
 
-    def _expected(self, state: SymbolState) -> tuple[int, int]:
+    def _expected(self, state: SymbolState) -> tuple[int, ...]:
         """The update id that was seen last, and the greatest time that may be taken without a closer look."""
         if state.sequence.trust is not Trust.KNOWN or state.may_jump:
-            return 0, -1
-        return state.sequence.last_u, min(state.clock_ms + MAX_JUMP_MS, self._room_ms(state.symbol))
+            return 0, -1, 0, 0, 0
+        limit_ms = min(state.clock_ms + MAX_JUMP_MS, self._room_ms(state.symbol))
+        return state.sequence.last_u, limit_ms, 0, 0, 0
 
     def _settle(self, batch: Batch, first: int, stop: int) -> Generator[BookRun | Single, None, int]:
         """Frames that were scanned: the others one by one, for they may end what the books rest on.
@@ -104,10 +122,14 @@ class BulkAssembler:
         int
             The first frame that is not settled.
         """
+        others = first + np.flatnonzero(batch.heads[TOPIC, first:stop] < 0)
+        if not len(others):
+            yield from self._books(batch, first, stop)
+            return stop
         base, consumed = self._assembler.next_ordinal, np.ones(stop - first, np.int64)
         heads, singles, done = batch.heads, list[Single](), first
-        for k in (first + np.flatnonzero(heads[first:stop, TOPIC] < 0)).tolist():
-            self._follow(heads, done, k)
+        for k in others.tolist():
+            self._advance(heads, done, k)
             self._assembler.next_ordinal = before = base + int(consumed[: k - first].sum())
             out = self._assembler.on_frame(batch.datas[k], int(batch.recv_ns[k]))
             consumed[k - first] = self._assembler.next_ordinal - before
@@ -116,7 +138,7 @@ class BulkAssembler:
             if self._breaks(out):
                 stop = k + 1
                 break
-        self._follow(heads, done, stop)
+        self._advance(heads, done, stop)
         if singles and self._breaks(singles[-1][1]):
             last = singles.pop()
             yield from self._runs(batch, first, stop - 1, base, consumed)
@@ -128,65 +150,82 @@ class BulkAssembler:
             yield from singles
         return stop
 
+    def _books(self, batch: Batch, first: int, stop: int) -> Iterator[BookRun]:
+        """Frames that are books all of them: what the kernel has followed is where the streams stand."""
+        base = self._assembler.next_ordinal
+        self._assembler.next_ordinal = base + stop - first
+        seen = [(state, followed) for state, followed in zip(self._states, self._follow.tolist()) if followed[MESSAGES]]
+        for state, followed in seen:
+            self._move(state, followed[CLOCK], followed[LAST_U])
+        if len(seen) > 1:
+            yield from self._runs(batch, first, stop, base, np.ones(stop - first, np.int64))
+        elif seen:
+            state, followed = seen[0]
+            whole, rows = slice(first, stop), self._rows
+            arrays = tuple(array[:rows].copy() for array in (self._price, self._size, self._side, self._flags))
+            frames = batch.joined[batch.offsets[first] : batch.offsets[stop]]
+            yield self._run(batch, state.symbol, whole, np.arange(base, base + stop - first), arrays, frames, followed)
+
     def _breaks(self, out: Assembled) -> bool:
         """Whether books that follow may not be what they were taken for, or belong into another part."""
         return any(
             isinstance(record, GapMark) or record_ms(record) > self._room_ms(record.symbol) for record in out.records
         )
 
-    def _follow(self, heads: NDArray[np.int64], first: int, stop: int) -> None:
+    def _advance(self, heads: Ints, first: int, stop: int) -> None:
         """Bring the assembler's clocks up to the books before frame `stop`."""
-        if stop <= first:
-            return
-        part = heads[first:stop]
         for topic, state in enumerate(self._states):
-            chosen = part[:, TOPIC] == topic
-            mine = part if chosen.all() else part[chosen]
+            mine = first + np.flatnonzero(heads[TOPIC, first:stop] == topic)
             if len(mine):
-                state.clock_ms = max(state.clock_ms, int(mine[:, CTS].max()))
-                state.sequence.last_u = int(mine[-1, U])
-                state.idle = False
-                state.outlier_ms = 0
+                self._move(state, int(heads[CTS, mine].max()), int(heads[U, mine[-1]]))
 
-    def _runs(self, batch: Batch, first: int, stop: int, base: int, consumed: NDArray[np.int64]) -> Iterator[BookRun]:
+    def _move(self, state: SymbolState, clock_ms: int, last_u: int) -> None:
+        state.clock_ms = max(state.clock_ms, clock_ms)
+        state.sequence.last_u = last_u
+        state.idle = False
+        state.outlier_ms = 0
+
+    def _runs(self, batch: Batch, first: int, stop: int, base: int, consumed: Ints) -> Iterator[BookRun]:
         """The books among the frames, a run for each symbol."""
-        topic = int(batch.heads[0, TOPIC])
-        if topic >= 0 and stop - first == len(batch.datas) and (batch.heads[:, TOPIC] == topic).all():
-            yield self._run(batch, first, stop, topic, np.arange(base, base + stop), slice(None))
-            return
-        ordinals = np.empty(len(batch.datas), np.int64)
-        ordinals[first : first + len(consumed)] = base + np.cumsum(consumed) - consumed
-        for topic in range(len(self._states)):
-            chosen = first + np.flatnonzero(batch.heads[first:stop, TOPIC] == topic)
-            if len(chosen):
-                yield self._run(batch, first, stop, topic, ordinals, chosen)
+        ordinals = base + np.cumsum(consumed) - consumed
+        for topic, state in enumerate(self._states):
+            chosen = first + np.flatnonzero(batch.heads[TOPIC, first:stop] == topic)
+            if not len(chosen):
+                continue
+            rows = int(batch.heads[ROWS, chosen].sum())
+            wide, small = np.empty((2, rows), np.int64), np.empty((2, rows), np.int8)
+            lay_out(batch.heads, chosen, self._price, self._size, self._side, self._flags, wide, small)
+            flags = small[0].view(np.uint8)
+            frames = b"".join([batch.datas[k] for k in chosen.tolist()])
+            followed = [0] * FOLLOWED
+            followed[CLOCK] = int(batch.heads[CTS, chosen].max())
+            followed[CHANGES] = rows - int(np.count_nonzero(flags & EMPTY))
+            arrays = (wide[0], wide[1], small[1], flags)
+            yield self._run(batch, state.symbol, chosen, ordinals[chosen - first], arrays, frames, followed)
 
     def _run(
-        self, batch: Batch, first: int, stop: int, topic: int, ordinals: NDArray[np.int64],
-        chosen: NDArray[np.int64] | slice,
+        self, batch: Batch, symbol: str, chosen: Ints | slice, ordinals: Ints, arrays: tuple[Any, ...],
+        frames: bytes | memoryview, followed: list[int],
     ) -> BookRun:  # fmt: skip
-        heads = np.ascontiguousarray(batch.heads[chosen].T)
-        messages = np.maximum(heads[LEVELS], 1)
-        rows = int(messages.sum())
-        wide, small = np.empty((2, rows), np.int64), np.empty((2, rows), np.int8)
-        lay_out(batch.heads, first, stop, topic, self._price, self._size, self._side, wide, small)
+        price, size, side, flags = arrays
+        heads = batch.heads[:, chosen]
         return BookRun(
-            symbol=self._states[topic].symbol,
-            clock_ms=int(heads[CTS].max()),
-            ordinals=ordinals[chosen],
+            symbol=symbol,
+            clock_ms=followed[CLOCK],
+            ordinals=ordinals,
             recv_ns=batch.recv_ns[chosen],
             time_ms=heads[CTS],
             ts_ms=heads[TS],
             u=heads[U],
             seq=heads[SEQ],
-            messages=messages,
-            price=wide[0],
-            size=wide[1],
-            side=small[1],
-            flags=small[0].view(np.uint8),
-            frames=(batch.joined if isinstance(chosen, slice) else b"".join([batch.datas[k] for k in chosen.tolist()])),
+            messages=heads[ROWS],
+            price=price,
+            size=size,
+            side=side,
+            flags=flags,
+            frames=frames,
             lengths=batch.lengths[chosen],
-            level_changes=int(heads[LEVELS].sum()),
+            level_changes=followed[CHANGES],
         )
 
 
@@ -199,8 +238,8 @@ def warm_up(instrument: Instrument) -> None:
         for u, kind in ((2, "snapshot"), (3, "delta"))
     ]
     bulk = BulkAssembler(SessionAssembler({instrument.symbol: instrument}), lambda _: MAX_JUMP_MS)
-    for frame in frames:
-        list(bulk.on_frames([Frame(frame.encode(), 1)]))
+    for frame in frames:  # what is no book has the rows taken together another way
+        list(bulk.on_frames([Frame(frame.encode(), 1), Frame(b'{"op":"pong"}', 1)]))
     LiveBook().apply(*(np.zeros(0, kind) for kind in (np.uint8, np.int8, np.int64, np.int64)))  # type: ignore[arg-type]
 
 
@@ -225,4 +264,4 @@ class Batch:
         self.lengths = np.fromiter(map(len, self.datas), np.int64, count)
         self.offsets = np.zeros(count + 1, np.int64)
         np.cumsum(self.lengths, out=self.offsets[1:])
-        self.heads = np.empty((count, HEAD_COLUMNS), np.int64)
+        self.heads = np.empty((HEADS, count), np.int64)

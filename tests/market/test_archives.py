@@ -220,6 +220,8 @@ NUMBERS = st.one_of(
         ["0", "0.1", "100.10", "100.1000", "99999.9", "1.05", "007.0", "1e3", "", ".", "1.", "-1", "9" * 20, "NaN"]
     ),
     st.integers(0, 10**6).map(lambda n: f"{n / 10:.1f}"),
+    st.from_regex(r"[0-9]{0,10}(\.[0-9]{0,10})?", fullmatch=True),  # shorter and longer than what is read at once
+    st.tuples(st.integers(0, 10**7), st.integers(1, 6)).map(lambda pair: f"{pair[0]}.{'0' * pair[1]}"),
 )
 LEVELS = st.lists(st.tuples(NUMBERS, NUMBERS), max_size=4)
 LINES = st.builds(
@@ -268,6 +270,9 @@ def columns(decoder: LineDecoder, lines: bytes) -> list[np.ndarray] | str:
 @given(st.lists(MANGLED, min_size=1, max_size=5), st.booleans())
 @example([book(2, [("100.05", "1")])], True)
 @example([book(2, [("9007199254740993.0", "1")])], True)
+@example([book(2, [("65114.20", "1.234"), ("123456.7", "12345678")])], True)
+@example([book(2, [("65114.200", "0.00100"), ("1234567.0", "1.2345678")])], True)
+@example([book(2, [("12345678", "0"), ("12345678.1", "1.0000000")])], True)
 def test_the_scanner_never_differs_from_the_decoder(lines: list[bytes], ended: bool) -> None:
     data = b"\n".join(lines) + (b"\n" if ended else b"")
     decoder = LineDecoder(BTC)

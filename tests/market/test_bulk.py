@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market import Lake, SessionAssembler
-from market._run_kernel import lay_out, scan_run
+from market._follow_kernel import lay_out, scan_run
 from market.bulk import BulkAssembler, warm_up
 from market.feed import Frame
 from market.journal import read_journal
