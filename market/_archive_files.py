@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import hashlib
 import io
 import re
+import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
+from isal import igzip, igzip_lib, isal_zlib
 from numpy.typing import NDArray
 
 from market.errors import ArchiveError, DataError, UnknownSymbolError
@@ -26,10 +26,21 @@ from market.units import UnitTable, scaled
 
 #: Decompressed bytes handed on at a time: what is in the cache is not fetched again by the scanner.
 CHUNK = 1 << 21
+#: Compressed bytes that are read at a time.
+_READ = 1 << 18
+#: Of a zip's local header (APPNOTE.TXT, 4.3.7): its signature, and the lengths of name and extra field at its end.
+_LOCAL = struct.Struct("<4s22xHH")
 _BOOK = re.compile(r"(\d{4}-\d{2}-\d{2})_(.+)_ob(\d+)\.data\.zip")
 _TRADES = re.compile(r"(.+?)(\d{4}-\d{2}-\d{2})\.csv\.gz")
 _TRADE_COLUMNS = ("timestamp", "symbol", "side", "size", "price", "trdMatchID")
 _SECONDS = re.compile(r"([0-9]{9,11})(?:\.([0-9]+))?")
+_UNREADABLE: tuple[type[Exception], ...] = (
+    zipfile.BadZipFile,
+    igzip_lib.IsalError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+)
 _EARLIEST_MS, _LATEST_MS = 10**12, 10**13
 _SIDES = {"Buy": BID, "Sell": ASK}
 
@@ -109,43 +120,78 @@ def find_days(folder: Path, symbol: str) -> tuple[list[ArchiveDay], list[str]]:
     return [ArchiveDay(date, path, trades.get(date)) for date, (_, path) in sorted(books.items())], warnings
 
 
-def read_lines(path: Path) -> Generator[tuple[bytes, int, float]]:
+def read_lines(path: Path) -> Generator[tuple[bytes, float]]:
     """The lines of a zipped archive, in pieces of about :data:`CHUNK` bytes.
 
     Yields
     ------
-    lines, first, share
-        Whole lines, the number of the first of them, and how much of the archive has been read so far, 0 to 1.
+    lines, share
+        Whole lines, and how much of the archive has been read so far, 0 to 1.
 
     Raises
     ------
     ArchiveError
         The archive is damaged or cut off.
     """
-    first, rest = 1, b""
+    rest = b""
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-            if len(members) != 1:
-                raise _damaged(path, f"{len(members)} files in it instead of one")
-            size = max(1, members[0].file_size)
-            read = 0
-            with archive.open(members[0]) as file:
-                while chunk := file.read(CHUNK):
-                    read += len(chunk)
-                    end = chunk.rfind(b"\n") + 1
-                    if end == 0:
-                        rest += chunk
-                        continue
-                    lines, rest = rest + chunk[:end], chunk[end:]
-                    yield lines, first, read / size
-                    first += lines.count(b"\n")
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-        raise _damaged(path, f"after line {first - 1}: {error}") from error
+        if len(members) != 1:
+            raise _damaged(path, f"{len(members)} files in it instead of one")
+        read = 0
+        for chunk in _inflated(path, members[0]):
+            read += len(chunk)
+            end = chunk.rfind(b"\n") + 1
+            if end == 0:
+                rest += chunk
+                continue
+            lines, rest = rest + chunk[:end], chunk[end:]
+            yield lines, read / members[0].file_size
+    except _UNREADABLE as error:
+        raise _damaged(path, f"after line {_whole_lines(path)}: {error}") from error
     if rest:
-        yield rest, first, 1.0
-    elif first == 1:
+        yield rest, 1.0
+    elif not read:
         raise _damaged(path, "no line in it")
+
+
+def _inflated(path: Path, member: zipfile.ZipInfo) -> Generator[bytes]:
+    """The only file of a zip archive, in pieces of about :data:`CHUNK` bytes.
+
+    Raises
+    ------
+    BadZipFile, EOFError, IsalError, OSError
+        It is damaged, cut off, or packed in another way than by deflating.
+    """
+    if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED):
+        raise zipfile.BadZipFile("it is encrypted, or not deflated")
+    inflater = isal_zlib.decompressobj(-15) if member.compress_type == zipfile.ZIP_DEFLATED else None
+    checksum, total, left = 0, 0, member.compress_size
+    with path.open("rb") as file:
+        file.seek(member.header_offset)
+        head = file.read(_LOCAL.size)
+        if len(head) < _LOCAL.size or not head.startswith(b"PK\x03\x04"):
+            raise zipfile.BadZipFile("its file does not begin where it should")
+        _, name, extra = _LOCAL.unpack(head)
+        file.seek(name + extra, 1)
+        pieces: list[bytes] = []
+        while left:
+            packed = file.read(min(_READ, left))
+            if not packed:
+                raise EOFError("it ends in the middle")
+            left -= len(packed)
+            pieces.append(packed if inflater is None else inflater.decompress(packed))
+            checksum = isal_zlib.crc32(pieces[-1], checksum)
+            total += len(pieces[-1])
+            if sum(map(len, pieces)) >= CHUNK:
+                yield b"".join(pieces)
+                pieces.clear()
+    if inflater is not None and not inflater.eof:
+        raise EOFError("it ends in the middle")
+    if (checksum, total) != (member.CRC, member.file_size):
+        raise zipfile.BadZipFile("its checksum does not match")
+    yield b"".join(pieces)
 
 
 def read_trades(path: Path, instrument: Instrument) -> TradeColumns:
@@ -157,9 +203,9 @@ def read_trades(path: Path, instrument: Instrument) -> TradeColumns:
         The archive is damaged or cut off, or a line is not a trade of the symbol; with the line's number.
     """
     try:
-        with gzip.open(path) as file:
+        with _gunzip(path) as file:
             data = file.read()
-    except (EOFError, zlib.error, OSError) as error:
+    except _UNREADABLE as error:
         raise _damaged(path, f"after line {_whole_lines(path)}: {error}") from error
     trades = _read_columns(data, instrument)
     return _in_order(_read_rows(path, data, instrument) if trades is None else trades)
@@ -264,16 +310,31 @@ def _tables(instrument: Instrument) -> tuple[UnitTable, UnitTable]:
     return prices, UnitTable(instrument.qty_step, f"{instrument.symbol} size", positive=True)
 
 
+def _gunzip(path: Path) -> igzip.IGzipFile:
+    return igzip.IGzipFile(path)  # type: ignore[no-untyped-call]
+
+
 def _whole_lines(path: Path) -> int:
     """How many lines of a damaged archive can still be read."""
     lines = 0
     try:
-        with gzip.open(path) as file:
-            while chunk := file.read(1 << 16):
-                lines += chunk.count(b"\n")
-    except (EOFError, zlib.error, OSError):
+        for chunk in _unpacked(path):
+            lines += chunk.count(b"\n")
+    except _UNREADABLE:
         return lines
     return lines
+
+
+def _unpacked(path: Path) -> Generator[bytes]:
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+        for member in members:
+            yield from _inflated(path, member)
+        return
+    with _gunzip(path) as file:
+        while chunk := file.read(1 << 16):
+            yield chunk
 
 
 def _newest_first(time_ms: NDArray[np.int64]) -> NDArray[np.intp]:

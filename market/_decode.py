@@ -46,6 +46,10 @@ class BookColumns:
     side: NDArray[np.int8]
 
 
+#: Of any line that is a message: its keys alone are longer.
+_SHORTEST_LINE = 64
+
+
 class LineDecoder:
     """Decodes the order-book lines of one symbol's archives.
 
@@ -77,7 +81,7 @@ class LineDecoder:
         ArchiveError
             A line is not an order-book message of the symbol, or a price or size is not on the tick or step.
         """
-        lines, most = data.count(b"\n") + 1, len(data) // SHORTEST_LEVEL + 1
+        lines, most = len(data) // _SHORTEST_LINE + 2, len(data) // SHORTEST_LEVEL + 1
         heads = np.empty((lines, 6), np.int64)
         price, size, side = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int8)
         source = padded(data)

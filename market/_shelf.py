@@ -62,11 +62,13 @@ def _read_day(day: ArchiveDay, instrument: Instrument) -> Generator[Piece]:
     decoder = LineDecoder(instrument)
     with Ahead(read_lines(day.book)) as pieces:
         yield _no_trades() if day.trades is None else read_trades(day.trades, instrument)
-        for lines, first, share in pieces:
+        first = 1
+        for lines, share in pieces:
             try:
                 book = decoder.decode(lines, first)
             except ArchiveError as error:
                 raise ArchiveError(f"{day.book}, {error.message}", advice=error.advice) from error
+            first += len(book.cts)
             yield book, share
 
 

@@ -24,12 +24,13 @@ from market._buffer import PartBuffer, SealedPart, day_start_ms, part_name, utc_
 from market._decode import BookColumns
 from market._parts import publish, stage
 from market._shelf import Shelf
-from market.assembler import BookRows, GapMark, TradeRows
+from market.assembler import GapMark, TradeRows
 from market.errors import ArchiveError, LakeError
-from market.events import BOOK, EMPTY, FIRST, LAST, SNAPSHOT, TRADE, UNKNOWN_NS, EventBatch
+from market.events import EMPTY, FIRST, LAST, SNAPSHOT, TRADE, UNKNOWN_NS, EventBatch
 from market.instruments import Instrument
 from market.lake import ORDINALS_A_DAY, Lake
 from market.manifest import Manifest, Source
+from market.records import BookRun
 from market.sequence import SESSION_START, BookSequence, Trust
 from market.writer import quarantine_unsealed, write_parts
 
@@ -284,7 +285,7 @@ class _DayImport:
             last_trade = trades.time_ms[np.maximum(trades_before - 1, 0)]
             before_ms = np.maximum(before_ms, np.where(trades_before > 0, last_trade, self._trusted_ms))
         self._mark_gaps(buffer, book, book_ordinals, np.maximum(before_ms, self._trusted_ms), trades)
-        buffer.append(_book_rows(self._instrument.symbol, book, book_ordinals))
+        buffer.append_run(_book_run(self._instrument.symbol, book, book_ordinals))
         if len(trades.time_ms):
             self._append_trades(buffer, trades, trade_ordinals)
         self._ordinal += len(clock) + len(trades.time_ms)
@@ -325,30 +326,39 @@ class _DayImport:
         self._sequence.last_u = int(book.u[-1])
 
 
-def _book_rows(symbol: str, book: BookColumns, ordinals: np.ndarray) -> BookRows:
-    """Level changes row by row; a message without any gets its EMPTY row."""
+def _book_run(symbol: str, book: BookColumns, ordinals: np.ndarray) -> BookRun:
+    """Messages with their level changes; a message without any gets its EMPTY row."""
     rows = np.maximum(book.levels, 1)
-    starts = np.cumsum(rows) - rows
-    total = int(rows.sum())
-    empty = book.levels == 0
-    flags = np.repeat(np.where(book.snapshot, SNAPSHOT, 0).astype(np.uint8), rows)
-    flags[starts] |= FIRST
-    flags[starts + rows - 1] |= LAST
-    flags[starts[empty]] |= EMPTY
-    filled = np.repeat(~empty, rows)
-    side, price, size = np.zeros(total, np.int8), np.zeros(total, np.int64), np.zeros(total, np.int64)
-    side[filled], price[filled], size[filled] = book.side, book.price, book.size
-    events = EventBatch(
-        kind=np.full(total, BOOK, np.int8),
-        flags=flags,
-        side=side,
-        time_ms=np.repeat(book.cts, rows),
+    ends = np.cumsum(rows)
+    flags = np.zeros(int(ends[-1]), np.uint8)
+    flags[ends - rows] |= FIRST
+    flags[ends - 1] |= LAST
+    side, price, size = book.side, book.price, book.size
+    if len(flags) > len(price):
+        empty = np.flatnonzero(book.levels == 0)
+        flags[(ends - rows)[empty]] |= EMPTY
+        at = (ends - rows)[empty] - np.arange(len(empty))
+        side, price, size = np.insert(side, at, 0), np.insert(price, at, 0), np.insert(size, at, 0)
+    for message in np.flatnonzero(book.snapshot).tolist():
+        flags[ends[message] - rows[message] : ends[message]] |= SNAPSHOT
+    return BookRun(
+        symbol=symbol,
+        clock_ms=int(book.cts.max()),
+        ordinals=ordinals,
+        recv_ns=np.full(len(rows), UNKNOWN_NS, np.int64),
+        time_ms=book.cts,
+        ts_ms=book.ts,
+        u=book.u,
+        seq=book.seq,
+        messages=rows,
         price=price,
         size=size,
-        ordinal=np.repeat(ordinals, rows),
-        recv_ns=np.full(total, UNKNOWN_NS, np.int64),
+        side=side,
+        flags=flags,
+        frames=b"",
+        lengths=np.zeros(len(rows), np.int64),
+        level_changes=len(book.price),
     )
-    return BookRows(symbol, events, np.repeat(book.ts, rows), np.repeat(book.u, rows), np.repeat(book.seq, rows))
 
 
 def _cut(trades: TradeColumns, start: int, end: int) -> TradeColumns:

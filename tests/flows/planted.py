@@ -132,11 +132,12 @@ def measure(day: Day) -> QualityTable:
     again[first] = False
     table = quality_table([batch], SYNTHETIC, duplicate_ms=times[again])
     book = day.rows["kind"] == BOOK
+    book &= day.rows["flags"] & FIRST != 0
     marks = np.zeros(int(book.sum()), np.uint8)
     gaps = np.sort(day.rows["ordinal"][day.rows["kind"] == GAP])
     state = np.array([0, -1, -1, 0], np.int64)
-    flags, ordinal = day.rows["flags"][book], day.rows["ordinal"][book]
-    _follow(day.u[book], day.seq[book], flags, ordinal, gaps, state, marks)
+    snapshot, ordinal = day.rows["flags"][book] & SNAPSHOT != 0, day.rows["ordinal"][book]
+    _follow(day.u[book], day.seq[book], snapshot, ordinal, gaps, state, marks)
     when = day.rows["time_ms"][book]
     found = {
         name: counted(table.minute_ms, when[marks & bit != 0])

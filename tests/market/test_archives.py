@@ -363,6 +363,58 @@ def test_a_damaged_archive_leaves_its_day_out_whole(
     assert (report.skipped, report.imported) == (["2026-01-05"], ["2026-01-06"])
 
 
+def _wrong_checksum(data: bytearray) -> None:
+    at = data.rindex(b"PK\x01\x02")
+    data[at + 16] ^= 1
+
+
+def _no_local_header(data: bytearray) -> None:
+    data[0] ^= 1
+
+
+def _other_method(data: bytearray) -> None:
+    data[data.rindex(b"PK\x01\x02") + 10] = zipfile.ZIP_LZMA
+
+
+def _encrypted(data: bytearray) -> None:
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1
+
+
+@pytest.mark.failure(38)
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (_wrong_checksum, "after line 20000: its checksum"),
+        (_no_local_header, "after line 0: its file does not begin"),
+        (_other_method, "after line 0: it is encrypted, or not deflated"),
+        (_encrypted, "after line 0: it is encrypted, or not deflated"),
+    ],
+)
+def test_a_zip_that_is_not_as_it_should_be(
+    shelf: Shelf, lake: Lake, damage: Callable[[bytearray], None], says: str
+) -> None:
+    path = shelf.books(0, [snapshot(1, cts=at(0)), *(book(n, cts=at(n)) for n in range(2, 20_001))])
+    data = bytearray(path.read_bytes())
+    damage(data)
+    path.write_bytes(data)
+    with pytest.raises(ArchiveError, match=says):
+        import_archives(shelf.folder, "BTCUSDT", lake)
+    assert lake.symbols() == []
+
+
+def test_a_zip_that_is_not_compressed_is_read(shelf: Shelf, lake: Lake) -> None:
+    path = shelf.books(0, [snapshot(1, cts=at(0)), *(book(n, cts=at(n)) for n in range(2, 20_001))])
+    deflated = import_archives(shelf.folder, "BTCUSDT", lake)
+    with zipfile.ZipFile(path) as archive:
+        name, lines = archive.namelist()[0], archive.read(archive.namelist()[0])
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(name, lines)
+    other = Lake(lake.root.parent / "other")
+    stored = import_archives(shelf.folder, "BTCUSDT", other)
+    assert stored.level_changes == deflated.level_changes == 40_000
+    assert EventBatch.concat(other.events("BTCUSDT")).equals(EventBatch.concat(lake.events("BTCUSDT")))
+
+
 @pytest.mark.failure(38)
 @pytest.mark.parametrize(
     ("line", "says"),
