@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from council import Council, Member, Registry, StrategyParams, TrainingProfile, TreeModel
+from council._signature import signature
+from council.lookout import Outside
 from council.manifest import Manifest
 from executor.actions import Action, ClosePosition, Decided, PlaceEntry
+from executor.build import council_store, lookout_of
 from executor.core import Core
 from executor.events import (
     BarClosed,
@@ -54,6 +57,22 @@ def sign_model(feature: str, sign: int) -> TreeModel:
     settings = {"objective": "binary", "verbose": -1, "num_threads": 1, "num_leaves": 4, "seed": 5}
     data = lgb.Dataset(values, wins, feature_name=[feature], params=settings)
     return TreeModel.from_booster(lgb.train(settings, data, 10))
+
+
+def asked_before(settings: Settings, symbol: str = "SYNUSDT") -> None:
+    """Leave what an executor leaves that ran before: who is in Production.
+
+    One that starts then, and finds the registry unchanged, starts no process with MLflow to ask: five seconds of a core
+    that tests of other things need not spend each time.
+    """
+    name, cache = settings.model_name(symbol, settings.executor.timeframe), council_store(settings, symbol).cache
+    found = Registry(settings.registry_uri, settings.paths.mlruns / "artifacts").look(name, cache)
+    lookout = lookout_of(settings)
+    assert isinstance(lookout, Outside)
+    state = signature(lookout._connection, name)
+    assert state is not None
+    lookout._keep(name, cache, state, found)
+    assert lookout._recalled(name, cache) == (state, found)
 
 
 def sign_council(

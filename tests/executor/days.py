@@ -43,7 +43,7 @@ from market.recorder import Recorder
 from settings import Settings
 from simulation import SYNTHETIC, ExitReason, FillModel, PlanStatus, synthetic_events
 from simulation.fills import PlanOutcomes
-from tests.executor.conftest import MINUTE, START_MS
+from tests.executor.conftest import MINUTE, START_MS, asked_before
 from training.funding import funding_of
 from training.holdout import council_track
 from training.outcomes import Costs, Simulator, tradable
@@ -147,6 +147,7 @@ def install(settings: Settings, council: Council, profile: TrainingProfile | Non
     registry = Registry(settings.registry_uri, settings.paths.mlruns / "artifacts")
     name = settings.model_name(SYMBOL, timeframe)
     registry.promote(name, registry.register(name, root / "bundle"))
+    asked_before(settings)
     config = root / "purplesky.toml"
     config.write_text(configuration.to_toml(settings), encoding="utf-8")
     return config

@@ -20,6 +20,7 @@ from executor.venue import VenueClient
 from market.errors import AlreadyRunningError, ExecutorError
 from settings import Settings
 from simulation import LocalExchange
+from tests.executor.conftest import asked_before
 from tests.executor.rig import SYMBOL, Rig, rig
 from tests.executor.test_daemon import journal, make_settings, register
 from tests.executor.wires import Wire
@@ -134,13 +135,17 @@ async def test_a_live_session_over_sockets(
             update={
                 "executor": settings.executor.model_copy(
                     # Thirty seconds of the market pass in one of ours.
-                    update={"protection_timeout_ms": 120_000, "protection_retry_ms": 30_000, "max_bar_delay_ms": 60_000}
+                    update={
+                        **{"protection_timeout_ms": 120_000, "protection_retry_ms": 30_000, "max_bar_delay_ms": 60_000},
+                        "timeframe": "5s",  # fourteen bars pass before there is an ATR
+                    }
                 ),
                 "risk": settings.risk.model_copy(update={"max_stale_ms": 60_000}),
             }
         )
         empty_registry(settings.paths.mlruns)
         await asyncio.to_thread(register, settings, tmp_path, sign=1)
+        await asyncio.to_thread(asked_before, settings)
         with pytest.raises(ExecutorError, match="version 1 did not pass its gate"):
             await asyncio.to_thread(run_executor, settings, SYMBOL, live=True)
         lines: list[str] = []
@@ -150,7 +155,7 @@ async def test_a_live_session_over_sockets(
             SYMBOL,
             live=True,
             accept_failed_gate=1,
-            max_seconds=60,
+            max_seconds=200,  # the first run on a machine compiles
             until=lambda now: now.orders >= 1 and now.bars >= 2,
             echo=lines.append,
         )

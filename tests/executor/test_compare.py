@@ -15,6 +15,7 @@ from executor.export import TABLES, export_journal
 from executor.status import folder_of
 from market.errors import ExecutorError
 from settings import Settings
+from tests.executor.conftest import asked_before
 from tests.executor.test_daemon import fill_lake, make_settings, register
 
 
@@ -25,6 +26,7 @@ def traded(tmp_path_factory: pytest.TempPathFactory, empty_registry: Callable[[P
     settings = make_settings(folder)
     empty_registry(settings.paths.mlruns)
     register(settings, folder, sign=1)
+    asked_before(settings)
     fill_lake(settings.paths.lake, 60)
     assert run_executor(settings, "SYNUSDT", feed="lake").closed >= 3
     return settings

@@ -49,7 +49,7 @@ from market.errors import (
 from market.events import GAP, TRADE
 from settings import Settings
 from simulation import SYNTHETIC, LocalExchange, synthetic_events
-from tests.executor.conftest import MINUTE, START_MS, sign_council
+from tests.executor.conftest import MINUTE, START_MS, asked_before, sign_council
 
 LEVELS = 50
 NAME = "council-SYNUSDT-1m"
@@ -73,23 +73,24 @@ def make_settings(folder: Path, exchange: LocalExchange | None = None, **section
 
 
 def register(settings: Settings, folder: Path, *, sign: int, learnt: dict[str, Any] | None = None) -> Registry:
-    """Register a council of one and promote it; `learnt` tells what it was trained on."""
+    """Register a council of one for the executor's bars and promote it; `learnt` tells what it was trained on."""
     registry = Registry(settings.registry_uri, settings.paths.mlruns / "artifacts")
-    names = feature_names(LEVELS)
+    timeframe = settings.executor.timeframe
+    name, names = settings.model_name("SYNUSDT", timeframe), feature_names(LEVELS)
     bundle = folder / f"bundle{sign}"
     save_bundle(
         bundle,
         sign_council(names, "imbalance_all_mean", sign=sign),
         symbol="SYNUSDT",
-        timeframe="1m",
+        timeframe=timeframe,
         levels=LEVELS,
         stall_ms=settings.market.stall_ms,
-        spec_hash=spec_hash(MINUTE, LEVELS, settings.market.stall_ms),
+        spec_hash=spec_hash(configuration.timeframe_ms(timeframe), LEVELS, settings.market.stall_ms),
         data_fingerprint="hand-made",
         gate={"passed": False},
         **({"window_ms": (0, 1)} | (learnt or {})),
     )
-    registry.promote(NAME, registry.register(NAME, bundle))
+    registry.promote(name, registry.register(name, bundle))
     return registry
 
 
@@ -185,6 +186,7 @@ async def test_features_are_warm_from_what_was_captured_before(
 ) -> None:
     _, folder = registered
     settings = make_settings(tmp_path, exchange, paths={"data": tmp_path / "data", "mlruns": folder / "mlruns"})
+    asked_before(settings)
     exchange.clock.set_speed(900.0, exchange.now_ms)
     recorder = Recorder(
         Lake(settings.paths.lake),
@@ -211,6 +213,7 @@ async def test_the_process_ends_in_order_on_sigterm_and_goes_on(
 ) -> None:
     base, folder = registered
     settings = make_settings(tmp_path, exchange, paths={"data": tmp_path / "data", "mlruns": folder / "mlruns"})
+    asked_before(settings)
     config = tmp_path / "purplesky.toml"
     config.write_text(configuration.to_toml(settings), encoding="utf-8")
     command = [sys.executable, "-m", "purplesky", "--config", str(config), "execute", "--symbol", "SYNUSDT"]
@@ -272,6 +275,7 @@ def test_a_recorded_market_is_replayed_when_the_venue_does_not_answer(
     _, folder = registered
     settings = make_settings(tmp_path, paths={"data": tmp_path / "data", "mlruns": folder / "mlruns"})
     fill_lake(settings.paths.lake, 40)
+    asked_before(settings)
     lines: list[str] = []
     first = run_executor(settings, "SYNUSDT", echo=lines.append)
     assert first.mode == "lake"
@@ -293,6 +297,7 @@ def test_a_replay_does_not_trade_what_the_council_learnt_from(
     unseen = START_MS + 25 * MINUTE
     learnt = {"window_ms": (START_MS, START_MS + 40 * MINUTE), "statistics": {"holdout_from_ms": unseen}}
     register(settings, tmp_path, sign=1, learnt=learnt)
+    asked_before(settings)
     fill_lake(settings.paths.lake, 40)
     lines: list[str] = []
     summary = run_executor(settings, "SYNUSDT", feed="lake", echo=lines.append)

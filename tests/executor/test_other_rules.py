@@ -27,7 +27,7 @@ from settings import Settings
 from simulation import LocalExchange
 from simulation.exchange import rest_market
 from simulation.exchange.rules import instrument_row
-from tests.executor.conftest import MINUTE, sign_council
+from tests.executor.conftest import MINUTE, asked_before, sign_council
 from tests.executor.rig import SYMBOL
 from tests.executor.test_account import with_keys
 from tests.executor.test_daemon import LEVELS, NAME, journal
@@ -68,6 +68,7 @@ def installation(folder: Path, exchange: LocalExchange, empty_registry: Callable
     )
     registry = Registry(settings.registry_uri, settings.paths.mlruns / "artifacts")
     registry.promote(NAME, registry.register(NAME, folder / "bundle"))
+    asked_before(settings)
     return settings
 
 

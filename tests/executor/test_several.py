@@ -33,7 +33,7 @@ from market.lake import Lake
 from market.recorder import Recorder
 from settings import Settings
 from simulation import SYNTHETIC, LocalExchange
-from tests.executor.conftest import MINUTE, sign_council
+from tests.executor.conftest import MINUTE, asked_before, sign_council
 from tests.executor.test_account import with_keys
 from tests.executor.test_daemon import LEVELS, fill_lake, make_settings
 
@@ -218,6 +218,7 @@ def test_two_lakes_are_replayed_in_step_and_give_the_same_again(
     empty_registry(settings.paths.mlruns)
     for symbol in (ONE, TWO):
         shelve(settings, tmp_path, symbol)
+        asked_before(settings, symbol)
         fill_lake(settings.paths.lake, 40, symbol)
     first = run_executors(settings, [ONE, TWO], feed="lake")
     assert [one.mode for one in first] == ["lake", "lake"]
