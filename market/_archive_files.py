@@ -34,13 +34,8 @@ _BOOK = re.compile(r"(\d{4}-\d{2}-\d{2})_(.+)_ob(\d+)\.data\.zip")
 _TRADES = re.compile(r"(.+?)(\d{4}-\d{2}-\d{2})\.csv\.gz")
 _TRADE_COLUMNS = ("timestamp", "symbol", "side", "size", "price", "trdMatchID")
 _SECONDS = re.compile(r"([0-9]{9,11})(?:\.([0-9]+))?")
-_UNREADABLE: tuple[type[Exception], ...] = (
-    zipfile.BadZipFile,
-    igzip_lib.IsalError,
-    EOFError,
-    OSError,
-    NotImplementedError,
-)
+_INFLATING: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub has an instance
+_UNREADABLE = (zipfile.BadZipFile, _INFLATING, EOFError, OSError, NotImplementedError)
 _EARLIEST_MS, _LATEST_MS = 10**12, 10**13
 _SIDES = {"Buy": BID, "Sell": ASK}
 

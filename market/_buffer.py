@@ -58,13 +58,13 @@ class SealedPart:
 
 
 class PartBuffer:
-    """Collects the lake records of one symbol and UTC day until they are sealed."""
+    """Collects the lake records of one symbol and UTC day until they are sealed; room for so many rows of the book."""
 
-    def __init__(self, instrument: Instrument, date: str) -> None:
+    def __init__(self, instrument: Instrument, date: str, room: int = 1024) -> None:
         self.instrument = instrument
         self.date = date
         self.day_end_ms = day_start_ms(date) + _DAY_MS
-        self.book = BookMessages()
+        self.book = BookMessages(room)
         self.trades = Columns(TRADE_DTYPES)
         self.trade_ids: list[str] = []
         self.tickers: list[TickerRow] = []

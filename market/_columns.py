@@ -15,11 +15,13 @@ class Columns:
     ----------
     dtypes
         Name and dtype of each column.
+    room
+        Rows that are expected; where they become more, everything is copied.
     """
 
-    def __init__(self, dtypes: Mapping[str, np.dtype[np.generic]]) -> None:
+    def __init__(self, dtypes: Mapping[str, np.dtype[np.generic]], room: int = 1024) -> None:
         self.rows = 0
-        self._arrays: dict[str, NDArray[np.generic]] = {name: np.empty(1024, dtype) for name, dtype in dtypes.items()}
+        self._arrays: dict[str, NDArray[np.generic]] = {name: np.empty(room, dtype) for name, dtype in dtypes.items()}
 
     def extend(self, rows: int, values: Mapping[str, ArrayLike]) -> None:
         """Append `rows` rows; a scalar value goes into each of them."""

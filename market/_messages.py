@@ -16,15 +16,23 @@ from market.records import BookRows, BookRun
 _Kinds = dict[str, np.dtype[Any]]
 _WIDE = np.dtype(np.int64)
 _OF_LEVELS: _Kinds = {"side": np.dtype(np.int8), "flags": np.dtype(np.uint8), "price": _WIDE, "size": _WIDE}
+#: As expected of a message.
+_ROWS_OF_A_MESSAGE = 4
 _OF_MESSAGES: _Kinds = dict.fromkeys(("time_ms", "recv_ns", "ordinal", "ts_ms", "u", "seq", "rows"), _WIDE)
 
 
 class BookMessages:
-    """Book messages as columns that grow; all columns are read as one value a row."""
+    """Book messages as columns that grow; all columns are read as one value a row.
 
-    def __init__(self) -> None:
-        self._levels = Columns(_OF_LEVELS)
-        self._messages = Columns(_OF_MESSAGES)
+    Parameters
+    ----------
+    room
+        Rows that are expected.
+    """
+
+    def __init__(self, room: int = 1024) -> None:
+        self._levels = Columns(_OF_LEVELS, room)
+        self._messages = Columns(_OF_MESSAGES, room // _ROWS_OF_A_MESSAGE)
 
     @property
     def rows(self) -> int:

@@ -59,7 +59,7 @@ _DELTA = {"time_ms", "ordinal", "recv_ns", "ts_ms", "ts_lag_ms", "u", "seq", "cs
 _THOROUGH_LEVEL, _TRIAL_ROWS = 19, 1 << 16
 _SPLIT = {"price", "size", "side", "flags"}
 #: Columns that a higher level makes slower to write and hardly smaller: with these encodings little is left to find.
-_LIGHT = _DELTA | {"size", "side", "flags"}
+_LIGHT = _DELTA | {"size", "side", "flags", "id"}
 #: The greatest price, in ticks, of a file with the usual columns.
 _NARROW_MOST = 2**31 - 1
 #: Columns by which readers leave out row groups.

@@ -36,6 +36,8 @@ from market.writer import quarantine_unsealed, write_parts
 
 #: Rows after which a part of an imported day is closed.
 _PART_ROWS = 1 << 20
+#: Room for them, and for the piece that is one too many.
+_ROOM = _PART_ROWS + (1 << 18)
 #: Parts that may wait to be encoded.
 _MOST_WAITING = 2
 _EPOCH = dt.date(1970, 1, 1)
@@ -243,7 +245,7 @@ class _DayImport:
         assert isinstance(trades, TradeColumns)
         if self._day.trades is not None:
             self._check_times(self._day.trades, trades.time_ms)
-        buffer = PartBuffer(self._instrument, self._day.date)
+        buffer = PartBuffer(self._instrument, self._day.date, _ROOM)
         done = 0
         for piece in pieces:
             assert isinstance(piece, tuple)
@@ -257,7 +259,7 @@ class _DayImport:
                 self._progress(self._day.date, share)
             if buffer.rows >= _PART_ROWS:
                 yield buffer
-                buffer = PartBuffer(self._instrument, self._day.date)
+                buffer = PartBuffer(self._instrument, self._day.date, _ROOM)
         rest = _cut(trades, done, len(trades.time_ms))
         if len(rest.time_ms):
             self._append_trades(buffer, rest, self._ordinal + np.arange(len(rest.time_ms)))
