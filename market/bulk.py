@@ -29,7 +29,7 @@ from market._scan import CTS, PADDING, SEQ, SHORTEST_LEVEL, TS, U
 from market._session import MAX_JUMP_MS, Assembled, SymbolState
 from market.assembler import SessionAssembler
 from market.events import EMPTY
-from market.feed import Frame
+from market.feed import Frame, Frames
 from market.instruments import Instrument
 from market.ladder import LiveBook
 from market.records import BookRun, GapMark, record_ms
@@ -72,7 +72,7 @@ class BulkAssembler:
         DataError
             A price or size is not a multiple of the tick or step: the contract rules have changed.
         """
-        yield from self.on_batch(Batch(frames))
+        yield from self.on_batch(Batch(Frames.of(frames)))
 
     def on_batch(self, batch: Batch) -> Iterator[BookRun | Single]:
         """The same for frames that are side by side already."""
@@ -254,10 +254,10 @@ class Batch:
         Of each frame.
     """
 
-    def __init__(self, frames: Sequence[Frame]) -> None:
+    def __init__(self, frames: Frames) -> None:
         count = len(frames)
-        self.datas = [frame.data for frame in frames]
-        self.recv_ns = np.array([frame.recv_ns for frame in frames], np.int64)
+        self.datas = frames.datas
+        self.recv_ns = np.fromiter(frames.recv_ns, np.int64, count)
         bare = b"".join([*self.datas, PADDING])
         self.data = np.frombuffer(bare, np.uint8)
         self.joined = memoryview(bare)[: -len(PADDING)]

@@ -11,8 +11,7 @@ import contextlib
 import math
 import random
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -21,8 +20,11 @@ import msgspec
 from aiohttp import WSMessage
 from aiohttp.http_websocket import WSMessageTextBytes
 
+from market._received import Disconnected, Frame, Frames
 from market.errors import FrameError, VenueError
 from market.frames import TOPIC_PREFIX, ControlFrame, decode
+
+__all__ = ["Disconnected", "Frame", "Frames", "PublicFeed", "connections_for", "liquidation_topics", "topics_for"]
 
 #: Topics of one subscription request: Bybit's limit.
 TOPICS_A_REQUEST = 10
@@ -32,23 +34,9 @@ TOPIC_CHARACTERS = 21_000
 _LOOKS = 5
 #: After a stop, how long frames that have arrived are still read, and the silence that ends it (s).
 _DRAIN_SECONDS, _DRAIN_PAUSE = 0.25, 0.005
+_TEXT = aiohttp.WSMsgType.TEXT
 _CLOSING = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
 _BENIGN = ("already subscribed", "not subscribed")
-
-
-class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One text frame as received, and when (UTC ns)."""
-
-    data: bytes
-    recv_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnected:
-    """The connection was lost, or could not be made; the feed tries again by itself."""
-
-    recv_ns: int
-    cause: str
 
 
 class PublicFeed:
@@ -108,6 +96,7 @@ class PublicFeed:
         self._cause = ""
         self._waits = False
         self._drain_until: float | None = None
+        self._over = False
         self._stopped = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse[bool] | None = None
@@ -125,7 +114,7 @@ class PublicFeed:
 
     async def close(self) -> None:
         """End the stream; whoever iterates gets its end."""
-        self._stopped.set()
+        self.stop()
         await self._drop()
         if self._session is not None:
             await self._session.close()
@@ -133,6 +122,7 @@ class PublicFeed:
 
     def stop(self) -> None:
         """Ask the stream to end, from a signal handler or another task."""
+        self._over = True
         self._stopped.set()
 
     @property
@@ -177,7 +167,7 @@ class PublicFeed:
             finally:
                 self._waits = False
             recv_ns = time.time_ns()
-            if message.type is aiohttp.WSMsgType.TEXT:
+            if message.type is _TEXT:
                 self._frames += 1
                 data: bytes = message.data
                 if data.startswith(TOPIC_PREFIX) or not self._is_control(data):
@@ -186,12 +176,73 @@ class PublicFeed:
             elif message.type in _CLOSING and self._stopped.is_set():
                 break
             elif message.type in _CLOSING:
-                cause = self._cause or _why(message, self._socket)
-                self._failures += 1
-                await self._drop()
-                return Disconnected(recv_ns, cause)
+                return await self._lose(message, self._socket, recv_ns)
         await self._drop()
         raise StopAsyncIteration
+
+    async def collect(self, frames: Frames, most: int, notice: Callable[[], None]) -> Disconnected | None:
+        """Receive until the connection is lost, or until the stream ends: ``None``.
+
+        What iterating gives, for whoever takes many frames together, without an object and a coroutine for each.
+
+        Parameters
+        ----------
+        frames
+            Added to; whoever takes them empties it.
+        most, notice
+            `notice` is called when `frames` has got its first frame, and when it has so many.
+
+        Raises
+        ------
+        VenueError
+            Bybit refuses a subscription.
+        """
+        datas, add, add_time, now = frames.datas, frames.datas.append, frames.recv_ns.append, time.time_ns
+        while True:
+            socket = self._socket
+            if socket is None or self._over:
+                item = await anext(self, None)  # it connects, and ends
+                if not isinstance(item, Frame):
+                    return item
+                add(item.data)
+                add_time(item.recv_ns)
+                notice()
+                continue
+            receive = socket.receive
+            self._waits = True
+            try:
+                while not self._over:
+                    message = await receive()
+                    recv_ns = now()
+                    if message.type is not _TEXT:
+                        break
+                    self._frames += 1
+                    data: bytes = message.data
+                    if not data.startswith(TOPIC_PREFIX) and self._is_control(data):
+                        continue
+                    self._failures = 0
+                    add(data)
+                    add_time(recv_ns)
+                    count = len(datas)
+                    if count == 1 or count >= most:
+                        notice()
+                else:
+                    continue
+            finally:
+                self._waits = False
+            if message.type in _CLOSING and not self._over:
+                return await self._lose(message, socket, recv_ns)
+            if message.type in _CLOSING:
+                await self._drop()
+                return None
+
+    async def _lose(
+        self, message: WSMessage | WSMessageTextBytes, socket: aiohttp.ClientWebSocketResponse[bool], recv_ns: int
+    ) -> Disconnected:
+        cause = self._cause or _why(message, socket)
+        self._failures += 1
+        await self._drop()
+        return Disconnected(recv_ns, cause)
 
     def _may_drain(self) -> bool:
         """Whether frames that arrived before the stop may still wait."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-from market.feed import Disconnected, Frame, PublicFeed
+from market.feed import Disconnected, Frames, PublicFeed
 
 #: Frames are taken in together: those of this long (s), and at most so many.
 COLLECT_SECONDS = 0.01
@@ -28,7 +28,7 @@ class Intake:
     def __init__(
         self,
         feed: PublicFeed,
-        frames: Callable[[Sequence[Frame]], Iterable[str]],
+        frames: Callable[[Frames], Iterable[str]],
         loss: Callable[[Disconnected], Iterable[str]],
         stop: Callable[[], None],
     ) -> None:
@@ -36,27 +36,28 @@ class Intake:
         self._frames = frames
         self._loss = loss
         self._stop = stop
-        self._waiting: list[Frame] = []
+        self._waiting = Frames()
         self._timer: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
         self._resyncs: set[asyncio.Task[None]] = set()
 
     async def pump(self) -> None:
         """Hand on what the connection brings until it ends."""
-        loop, waiting = asyncio.get_running_loop(), self._waiting
-        async for item in self._feed:
-            if isinstance(item, Frame):
-                waiting.append(item)
-                if self._timer is None:
-                    self._timer = loop.call_later(COLLECT_SECONDS, self._take_up)
-                elif len(waiting) >= MOST_COLLECTED:
-                    self._take_up()
-            else:
-                self._take_up()
-                self.resync(self._loss(item))
-        self._take_up()
+        while True:
+            loss = await self._feed.collect(self._waiting, MOST_COLLECTED, self._notice)
+            self._take_up()
+            if loss is None:
+                break
+            self.resync(self._loss(loss))
         if self._failure is not None:
             raise self._failure
+
+    def _notice(self) -> None:
+        """Frames wait: soon they are taken in, or now that they are many."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(COLLECT_SECONDS, self._take_up)
+        elif len(self._waiting) >= MOST_COLLECTED:
+            self._take_up()
 
     def _take_up(self) -> None:
         """Take in the frames that wait; the error of a timer's turn is raised by :meth:`pump`."""

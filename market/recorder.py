@@ -17,7 +17,7 @@ from market.clock import LocalClock
 from market.counts import RecorderCounts
 from market.crosscheck import Outcome, check_book
 from market.errors import AlreadyRunningError, VenueUnavailable
-from market.feed import Disconnected, Frame, PublicFeed, connections_for, liquidation_topics, topics_for
+from market.feed import Disconnected, Frame, Frames, PublicFeed, connections_for, liquidation_topics, topics_for
 from market.handover import Newcomer, beyond, is_asked_to_end
 from market.instruments import Instrument, pick
 from market.intake import Intake, until_done
@@ -244,16 +244,16 @@ class Recorder:
         for number, items in enumerate(self._newcomer.kept):
             for item in beyond(items, endings):
                 if isinstance(item, Frame):
-                    self._take_frames(number, [item])
+                    self._take_frames(number, Frames.of([item]))
                 else:
                     self._take_loss(number, item)
             items.clear()
         self.counts.problems, self.counts.last_problem = 0, ""  # trades that both sessions have seen are none
 
-    def _take_frames(self, number: int, frames: Sequence[Frame]) -> list[str]:
+    def _take_frames(self, number: int, frames: Frames) -> list[str]:
         """Take in frames; the topics that need a fresh snapshot."""
         if self._bulk is None:  # another session still records
-            self._newcomer.keep(number, frames)
+            self._newcomer.keep(number, list(frames))
             return []
         counts, topics, batch = self.counts, list[str](), Batch(frames)
         counts.frames += len(frames)
@@ -263,7 +263,7 @@ class Recorder:
                 counts.add_run(out)
                 self._writers[out.symbol].append_run(out)
             else:
-                topics += self._keep(out[1], frames[out[0]].data)
+                topics += self._keep(out[1], frames.datas[out[0]])
         return topics
 
     def _take_loss(self, number: int, loss: Disconnected) -> Sequence[str]:
