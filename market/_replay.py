@@ -74,7 +74,7 @@ def iter_events(root: Path, manifest: Manifest, gaps: Sequence[Gap]) -> Iterator
         path = part_path(root, TRADE_STREAM, manifest)
         table = read_parquet(path, TRADE_STREAM, manifest.files[TRADE_STREAM], [*_EVENT_COLUMNS, "recv_ns", "side"])
         received = table.column("recv_ns").to_numpy()
-        others = _in_order([others, _rows(table, TRADE, np.zeros(len(table), np.uint8), received)])
+        others = _in_order([others, _rows(table.combine_chunks(), TRADE, np.zeros(len(table), np.uint8), received)])
     receipts = _Receipts(root, manifest)
     done = 0
     for table in _pieces(root, BOOK_STREAM, manifest, [*_EVENT_COLUMNS, "side", "flags"], _PIECE_ROWS):
@@ -89,12 +89,11 @@ def iter_events(root: Path, manifest: Manifest, gaps: Sequence[Gap]) -> Iterator
         yield others[done:]
 
 
-def _pieces(root: Path, stream: str, manifest: Manifest, columns: list[str], rows: int) -> Iterator[pa.Table]:
+def _pieces(root: Path, stream: str, manifest: Manifest, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
     path = part_path(root, stream, manifest)
     file = open_parquet(path, stream, manifest.files[stream])
     try:
-        for batch in file.iter_batches(rows, columns=columns):
-            yield pa.table(batch)
+        yield from file.iter_batches(rows, columns=columns)
     except (pa.ArrowException, OSError) as error:
         raise damaged(path, f"not Parquet: {error}") from error
 
@@ -143,7 +142,9 @@ def _gap_rows(gaps: Iterable[Gap]) -> EventBatch:
     return EventBatch.from_rows((GAP, 0, 0, gap.time_ms, 0, 0, gap.ordinal, gap.recv_ns) for gap in gaps)
 
 
-def _rows(table: pa.Table, kind: int, flags: NDArray[np.uint8], recv_ns: NDArray[np.int64]) -> EventBatch:
+def _rows(
+    table: pa.Table | pa.RecordBatch, kind: int, flags: NDArray[np.uint8], recv_ns: NDArray[np.int64]
+) -> EventBatch:
     columns = {name: table.column(name).to_numpy().astype(np.int64, copy=False) for name in _EVENT_COLUMNS}
     side = table.column("side").to_numpy()
     return EventBatch(kind=np.full(len(table), kind, np.int8), flags=flags, side=side, recv_ns=recv_ns, **columns)
