@@ -2,7 +2,8 @@
 
 ``python -m tests.market.crash`` reads requests ``{"lake", "job", "acked", "session", "call", "after"}`` a line and
 answers with how the forked process ended. Forking saves the imports: hundreds of kills take seconds. The jobs besides
-recording are the compaction of past days, and the removal of old ones.
+recording are the compaction of past days, the removal of old ones, the import of the archives that lie in the folder
+``archives`` beside the lake, and the upgrade of the lake's schema.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from market import EventBatch, Lake, LakeWriter, SessionAssembler
+from market import EventBatch, Lake, LakeWriter, SessionAssembler, import_archives
 from market.bulk import BulkAssembler
 from market.compaction import Retention, compact, retain
 from market.feed import Frame
 from market.records import BookRun
+from market.upgrades import upgrade_lake
 from tests.market.venue import BTC, NOON_MS, RULES, book, liquidation, snapshot, ticker, trade
 
 FRAMES, SYNC_EVERY, SEAL_EVERY = 64, 7, 30
@@ -89,9 +91,13 @@ def _take(bulk: BulkAssembler, writer: LakeWriter, waiting: list[Frame]) -> None
 
 
 def tidy(lake: Lake, job: str) -> None:
-    """Merge the parts of past days, or remove those days."""
+    """Merge the parts of past days, remove those days, import archives, or upgrade."""
     if job == "compact":
         compact(lake, "BTCUSDT")
+    elif job == "import":
+        import_archives(lake.root.parent / "archives", "BTCUSDT", lake)
+    elif job == "upgrade":
+        upgrade_lake(lake.root)
     else:
         retain(lake, Retention(max_age_days=0))
 

@@ -16,13 +16,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from market import EventBatch, Lake
+from market import EventBatch, Lake, import_archives
 from market.compaction import Retention, compact, retain
 from market.errors import LakeError
 from market.events import GAP
 from market.journal import read_journal
 from market.recovery import CRASH
+from market.upgrades import upgrade_lake
+from tests.flows.first_schemas import part_1
 from tests.market.crash import FRAMES, SESSION_NS, live, record
+from tests.market.test_archives import Shelf, two_days
+from tests.market.test_upgrade import assert_upgraded
 from tests.market.venue import BTC
 
 Kill = Callable[..., int]
@@ -179,6 +183,60 @@ def test_a_removal_of_old_days_killed_at_any_system_call_is_ended_by_the_next(
             break
     assert code == 0
     assert call > 5
+
+
+@pytest.fixture
+def archives(memory: Path) -> Path:
+    """Two archived days, and the lake that their import gives, in ``whole``."""
+    shelf = Shelf(memory / "archives")
+    two_days(shelf)
+    import_archives(shelf.folder, "BTCUSDT", Lake(memory / "whole"))
+    return shelf.folder
+
+
+@pytest.mark.failure(38)
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_an_import_killed_at_any_system_call_is_done_by_the_next(
+    memory: Path, archives: Path, kill: Kill, step: int
+) -> None:
+    """A day is there whole or not at all, and what was imported is not imported again."""
+    whole = Lake(memory / "whole")
+    rows, days = EventBatch.concat(whole.events("BTCUSDT")), whole.days("BTCUSDT")
+    for call in range(1, 200, step):
+        folder = memory / str(call)
+        folder.mkdir()
+        (folder / "archives").symlink_to(archives)
+        code = kill(folder / "lake", 0, job="import", call=call)
+        assert code in {0, -9}
+        check_visible(folder / "lake")
+        lake = Lake(folder / "lake")
+        done = lake.days("BTCUSDT") if lake.symbols() else []
+        assert done == days[: len(done)]
+        report = import_archives(archives, "BTCUSDT", lake)
+        assert (report.skipped, report.imported) == (done, days[len(done) :])
+        assert EventBatch.concat(lake.events("BTCUSDT")).equals(rows), call
+        assert lake.fingerprint("BTCUSDT") == whole.fingerprint("BTCUSDT")
+        assert not list(lake.root.glob("[!_]*/*/*/.*"))
+        if code == 0:
+            break
+    assert code == 0
+    assert call > 20
+
+
+@pytest.mark.failure(38)
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_an_upgrade_killed_at_any_system_call_is_done_by_the_next(memory: Path, kill: Kill, step: int) -> None:
+    for call in range(1, 200, step):
+        root = memory / str(call)
+        part_1(root)
+        code = kill(root, 0, job="upgrade", call=call)
+        assert code in {0, -9}
+        upgrade_lake(root)
+        assert_upgraded(root)
+        if code == 0:
+            break
+    assert code == 0
+    assert call > 10
 
 
 def test_a_session_that_is_not_killed_leaves_no_journal(tmp_path: Path) -> None:
