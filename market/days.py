@@ -17,14 +17,14 @@ import numpy as np
 import pyarrow as pa
 
 from market._part_files import part_path
-from market._parts import BOOK_STREAM, LIQUIDATION_STREAM, TICKER_STREAM, TRADE_STREAM, read_parquet
+from market._parts import BOOK_STREAM, LIQUIDATION_STREAM, MESSAGE_STREAM, TICKER_STREAM, TRADE_STREAM, read_parquet
 from market._replay import iter_events, with_missing_parts
 from market.context import merged, ticker_events
 from market.events import LIQUIDATION, EventBatch
 from market.lake import Lake, origins
 from market.manifest import Gap, Manifest
 
-_STREAMS = (BOOK_STREAM, TRADE_STREAM, TICKER_STREAM, LIQUIDATION_STREAM)
+_STREAMS = (BOOK_STREAM, MESSAGE_STREAM, TRADE_STREAM, TICKER_STREAM, LIQUIDATION_STREAM)
 _CHUNK_ROWS = 1 << 19
 
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from market import EventBatch, Lake, LakeWriter, SessionAssembler, SuspectWindow
 from market.compaction import compact
+from market.days import lake_days
 from market.errors import AlreadyRunningError, EmptyLakeError, LakeError, UnknownSymbolError
 from market.events import BOOK, GAP
 from tests.market.venue import BTC, NOON_MS, RULES, book, snapshot, ticker, trade
@@ -205,6 +206,17 @@ def test_fingerprint_is_of_content(lake: Lake, tmp_path: Path) -> None:
     before = lake.fingerprint("BTCUSDT")
     record(lake, [snapshot(20), book(21)])
     assert lake.fingerprint("BTCUSDT") != before
+
+
+def test_the_fingerprint_tells_when_frames_came(lake: Lake, tmp_path: Path) -> None:
+    """Receive times lie in a file of their own: it was once forgotten."""
+    other = Lake(tmp_path / "other")
+    record(lake, SESSION[:1])
+    with other.writer("BTCUSDT", BTC) as writer:
+        writer.append(SessionAssembler(RULES, other.next_ordinal("BTCUSDT")).on_frame(snapshot(1), 77))
+    assert (read(lake).recv_ns != read(other).recv_ns).any()
+    assert lake.fingerprint("BTCUSDT") != other.fingerprint("BTCUSDT")
+    assert lake_days(lake, "BTCUSDT")[0].fingerprint != lake_days(other, "BTCUSDT")[0].fingerprint
 
 
 def test_nothing_there(lake: Lake) -> None:
