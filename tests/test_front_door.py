@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import purplesky
-from market import Lake, import_archives
+from tests.executor.test_daemon import fill_lake
+from tests.flows.archives import SYMBOL, write_archives
 
 ROOT = Path(__file__).parents[1]
 
@@ -119,21 +119,18 @@ def test_mlflow_server_down(tmp_path: Path) -> None:
     one_line_error(result, "127.0.0.1:9")
 
 
-def test_truncated_archive_leaves_nothing(tmp_path: Path, recorded: Path) -> None:
-    archives = tmp_path / "archives"
-    for place in ("orderbook/HLBTCUSDT", "trades/HLBTCUSDT"):
-        shutil.copytree(recorded / place, archives / place, copy_function=shutil.copyfile)
-    shutil.copyfile(recorded / "instruments-info.json", archives / "instruments-info.json")
-    (whole,) = (archives / "trades" / "HLBTCUSDT").iterdir()
+def test_truncated_archive_leaves_nothing(tmp_path: Path) -> None:
+    archives = write_archives(tmp_path / "archives", hours=0.5)
+    (whole,) = (archives / "trades" / SYMBOL).iterdir()
     whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    result = run("import", str(archives), "--symbol", "HLBTCUSDT", cwd=tmp_path)
+    result = run("import", str(archives), "--symbol", SYMBOL, cwd=tmp_path)
     one_line_error(result, whole.name)
     assert not list((tmp_path / "data").rglob("*.parquet"))
 
 
-def test_registry_down_stops_training_before_it_begins(tmp_path: Path, recorded: Path) -> None:
-    import_archives(recorded, "HLBTCUSDT", Lake(tmp_path / "data" / "lake"))
-    result = run("train", "--symbol", "HLBTCUSDT", cwd=tmp_path, PURPLESKY_MLFLOW__URI="http://127.0.0.1:9")
+def test_registry_down_stops_training_before_it_begins(tmp_path: Path) -> None:
+    fill_lake(tmp_path / "data" / "lake", 30)
+    result = run("train", "--symbol", "SYNUSDT", cwd=tmp_path, PURPLESKY_MLFLOW__URI="http://127.0.0.1:9")
     one_line_error(result, "127.0.0.1:9")
     assert not (tmp_path / "data" / "studies").exists()
 
@@ -144,9 +141,9 @@ def test_no_prefect_server(tmp_path: Path, recorded: Path) -> None:
     one_line_error(result, url, "purplesky ui")
 
 
-def test_too_little_data_to_train_on(tmp_path: Path, recorded: Path) -> None:
-    import_archives(recorded, "HLBTCUSDT", Lake(tmp_path / "data" / "lake"))
-    one_line_error(run("train", "--symbol", "HLBTCUSDT", cwd=tmp_path), "usable bars")
+def test_too_little_data_to_train_on(tmp_path: Path) -> None:
+    fill_lake(tmp_path / "data" / "lake", 30)
+    one_line_error(run("train", "--symbol", "SYNUSDT", cwd=tmp_path), "usable bars")
     assert not (tmp_path / "data" / "training").exists()
     assert not (tmp_path / "mlruns").exists()
 

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,15 +99,16 @@ def council() -> Council:
 
 
 @pytest.fixture(scope="session")
-def sqlite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A registry in an SQLite file; MLflow makes its tables once."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlruns') / 'mlflow.db'}"
+def sqlite_uri(tmp_path_factory: pytest.TempPathFactory, empty_registry: Callable[[Path], Path]) -> str:
+    """A registry in an SQLite file."""
+    return f"sqlite:///{empty_registry(tmp_path_factory.mktemp('mlruns'))}"
 
 
 @pytest.fixture(scope="session")
-def server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_uri(tmp_path_factory: pytest.TempPathFactory, empty_registry: Callable[[Path], Path]) -> Iterator[str]:
     """A real MLflow server on loopback."""
     folder = tmp_path_factory.mktemp("server")
+    empty_registry(folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -21,7 +22,8 @@ import pytest
 from council import Council, Registry, save_bundle
 from council._mlflow import Connection
 from council._signature import signature
-from council.lookout import Lookout, Outside
+from council._version import Found
+from council.lookout import Lookout, Outside, _told, main
 from council.registry import PRODUCTION, cached
 from market.errors import BundleError, NoProductionError, RegistryError, RegistryUnavailable
 from tests.council.conftest import manifest_fields
@@ -66,6 +68,25 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     return started
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Each question to the registry; what a child would do is done here, which spares the start of MLflow."""
+    questions: list[str] = []
+
+    def ask(self: Outside, name: str, cache: Path) -> Found:
+        questions.append(name)
+        question = json.dumps([self._uri, str(self._artifact_root.absolute()), name, str(cache.absolute())])
+        answer = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdin", io.StringIO(question))
+            patch.setattr(sys, "stdout", answer)
+            main()
+        return _told(answer.getvalue().encode(), b"", 0)
+
+    monkeypatch.setattr(Outside, "_ask", ask)
+    return questions
+
+
 def ways(registry: Registry) -> list[Lookout]:
     return [registry, Outside(registry.uri, registry.artifact_root)]
 
@@ -80,20 +101,34 @@ def test_both_ways_give_the_same(registry: Registry, name: str, bundle: Path, tm
     )
 
 
-def test_a_disk_that_takes_no_note_stops_nobody(local: Registry, name: str, bundle: Path, tmp_path: Path) -> None:
+def test_a_disk_that_takes_no_note_stops_nobody(
+    local: Registry, name: str, bundle: Path, tmp_path: Path, asked: list[str]
+) -> None:
     info = local.promote(name, local.register(name, bundle))
     outside = Outside(local.uri, local.artifact_root)
     outside._note(name, tmp_path).mkdir()
     assert outside.look(name, tmp_path).info == info
+    assert asked == [name]
 
 
+def test_a_click_in_the_ui_is_seen_and_written_down(
+    registry: Registry, name: str, bundle: Path, tmp_path: Path, asked: list[str]
+) -> None:
+    see_clicks(registry, name, bundle, tmp_path, asked)
+
+
+@pytest.mark.slow
 def test_a_click_in_the_ui_is_seen_and_written_down_by_the_child(
     registry: Registry, name: str, bundle: Path, tmp_path: Path, children: list[subprocess.Popen[bytes]]
 ) -> None:
+    see_clicks(registry, name, bundle, tmp_path, children)
+
+
+def see_clicks(registry: Registry, name: str, bundle: Path, tmp_path: Path, asked: Sequence[object]) -> None:
     registry.promote(name, registry.register(name, bundle))
     outside = Outside(registry.uri, registry.artifact_root)
     assert outside.look(name, tmp_path) == outside.look(name, tmp_path)
-    assert len(children) == 1
+    assert len(asked) == 1
     assert outside.look(name, tmp_path).info.version == 1
     registry.register(name, bundle)
     registry._connection.client.set_registered_model_alias(name, PRODUCTION, "2")
@@ -102,6 +137,7 @@ def test_a_click_in_the_ui_is_seen_and_written_down_by_the_child(
     registry._connection.client.delete_registered_model_alias(name, PRODUCTION)
     with pytest.raises(NoProductionError, match=f"no version of {name} is in Production"):
         outside.look(name, tmp_path)
+    assert len(asked) == 3
 
 
 @pytest.mark.slow
@@ -126,17 +162,17 @@ def test_nothing_is_started_while_nothing_changes(
 
 
 def test_who_starts_again_need_not_ask(
-    local: Registry, name: str, bundle: Path, tmp_path: Path, children: list[subprocess.Popen[bytes]]
+    local: Registry, name: str, bundle: Path, tmp_path: Path, asked: list[str]
 ) -> None:
     local.promote(name, local.register(name, bundle))
     first = Outside(local.uri, local.artifact_root).look(name, tmp_path)
     assert Outside(local.uri, local.artifact_root).look(name, tmp_path) == first
-    assert len(children) == 1
+    assert len(asked) == 1
     (first.folder / "rank_1" / "long.txt").write_text("damaged on our disk")
     again = Outside(local.uri, local.artifact_root)
     assert again.look(name, tmp_path) == first
     assert cached(tmp_path, first.info.content_hash) == first.folder
-    assert len(children) == 2
+    assert len(asked) == 2
 
 
 @pytest.mark.slow
