@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from market.feed import Disconnected, Frames, PublicFeed
 
 #: Frames are taken in together: those of this long (s), and at most so many.
-COLLECT_SECONDS = 0.01
+COLLECT_SECONDS = 0.025
 MOST_COLLECTED = 1_024
 
 

@@ -107,8 +107,10 @@ class JournalFile:
 
     def note_run(self, run: BookRun) -> None:
         """Take down many frames in one record: how many, then ordinals, receive times and lengths, then the frames."""
-        columns = np.concatenate([run.ordinals, run.recv_ns, run.lengths]).astype("<i8", copy=False).tobytes()
-        self._put(_RUN, int(run.ordinals[0]), 0, len(run.lengths), columns, run.frames)
+        columns = [
+            np.ascontiguousarray(column, "<i8").data.cast("B") for column in (run.ordinals, run.recv_ns, run.lengths)
+        ]
+        self._put(_RUN, int(run.ordinals[0]), 0, len(run.lengths), *columns, run.frames)
 
     def _put(self, kind: int, ordinal: int, time_ms: int, recv_ns: int, *payload: Buffer) -> None:
         """One record; `recv_ns` of a run is its number of frames."""
