@@ -11,7 +11,6 @@ import pytest
 
 import purplesky
 from tests.executor.test_daemon import fill_lake
-from tests.flows.archives import SYMBOL, write_archives
 
 ROOT = Path(__file__).parents[1]
 
@@ -117,22 +116,6 @@ def test_promote_with_nothing_registered(tmp_path: Path) -> None:
 def test_mlflow_server_down(tmp_path: Path) -> None:
     result = run("promote", cwd=tmp_path, PURPLESKY_MLFLOW__URI="http://127.0.0.1:9")
     one_line_error(result, "127.0.0.1:9")
-
-
-def test_truncated_archive_leaves_nothing(tmp_path: Path) -> None:
-    archives = write_archives(tmp_path / "archives", hours=0.5)
-    (whole,) = (archives / "trades" / SYMBOL).iterdir()
-    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    result = run("import", str(archives), "--symbol", SYMBOL, cwd=tmp_path)
-    one_line_error(result, whole.name)
-    assert not list((tmp_path / "data").rglob("*.parquet"))
-
-
-def test_registry_down_stops_training_before_it_begins(tmp_path: Path) -> None:
-    fill_lake(tmp_path / "data" / "lake", 30)
-    result = run("train", "--symbol", "SYNUSDT", cwd=tmp_path, PURPLESKY_MLFLOW__URI="http://127.0.0.1:9")
-    one_line_error(result, "127.0.0.1:9")
-    assert not (tmp_path / "data" / "studies").exists()
 
 
 def test_no_prefect_server(tmp_path: Path, recorded: Path) -> None:

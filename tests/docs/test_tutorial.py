@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def _register(folder: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_the_tutorial_in_small(tmp_path: Path) -> None:
+def test_the_tutorial_in_small(tmp_path: Path, empty_registry: Callable[[Path], Path]) -> None:
     """Every block but validation and training, with shorter waits and another port."""
     env = tutorial.environment(tmp_path)
     port = free_port()
@@ -75,6 +76,7 @@ def test_the_tutorial_in_small(tmp_path: Path) -> None:
             if block.text.startswith(LONG):
                 continue
             if block.text.startswith("purplesky promote"):
+                empty_registry(tmp_path / "mlruns")
                 _register(tmp_path)
             said[block.text] = tutorial.run(tutorial.changed(block, changes), tmp_path, env, 120)
     told = "\n".join(said.values())
