@@ -12,7 +12,6 @@ import contextlib
 import os
 import struct
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from isal import isal_zlib
 from msgspec import Struct
 
 from market._parts import lake_io, sync_folder
@@ -116,9 +116,9 @@ class JournalFile:
         """One record; `recv_ns` of a run is its number of frames."""
         length = sum(map(len, payload))
         rest = _AFTER_CRC.pack(length, kind, ordinal, time_ms, recv_ns)
-        crc = zlib.crc32(rest)
+        crc = isal_zlib.crc32(rest)
         for piece in payload:
-            crc = zlib.crc32(piece, crc)
+            crc = isal_zlib.crc32(piece, crc)
         self._pending += (crc.to_bytes(4, "little"), rest, *payload)
         self.waiting += _HEAD.size + length
 
@@ -211,7 +211,7 @@ def read_journal(path: Path) -> Journalled:
         if end > len(data) and length <= _LONGEST:
             break  # cut off
         payload = data[start:end]
-        if length > _LONGEST or zlib.crc32(payload, zlib.crc32(data[position + 4 : start])) != crc:
+        if length > _LONGEST or isal_zlib.crc32(payload, isal_zlib.crc32(data[position + 4 : start])) != crc:
             at_end = not data[end:].strip(b"\0") or not data[position:].strip(b"\0")
             return Journalled(place, records, None if at_end else f"record at byte {position} is damaged")
         position = end

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -171,7 +173,9 @@ def test_a_journal_of_runs_gives_the_rows_back(tmp_path: Path) -> None:
                     writer.append(one[1], batch[one[0]])
         writer.sync_now()
         (path,) = (tmp_path / ".journal" / "BTCUSDT").glob("*.wal")
-        journalled = read_journal(path)
+        journalled, data = read_journal(path), path.read_bytes()
+    crc, length = struct.unpack_from("<II", data)
+    assert zlib.crc32(data[4 : 33 + length]) == crc  # the usual CRC-32: any version reads it
     assert [len(run.lengths) for run in runs] == [29, 9]
     books = [record for record in journalled.records if isinstance(record, BookRows)]
     assert len(books) == 39
