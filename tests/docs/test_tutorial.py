@@ -78,7 +78,7 @@ def test_the_tutorial_in_small(tmp_path: Path, empty_registry: Callable[[Path], 
             if block.text.startswith("purplesky promote"):
                 empty_registry(tmp_path / "mlruns")
                 _register(tmp_path)
-            said[block.text] = tutorial.run(tutorial.changed(block, changes), tmp_path, env, 120)
+            said[block.text] = tutorial.run(tutorial.changed(block, changes), tmp_path, env, 400)
     told = "\n".join(said.values())
     assert _hours(told) > 0
     assert f"{NAME} version 1 is in Production" in told

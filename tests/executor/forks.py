@@ -84,7 +84,7 @@ def serve() -> None:
 def _prepare() -> None:
     """Import, and compile, what every child would have to by itself; no thread may be left behind."""
     os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
-    for name in ("executor.account", "executor.daemon", "purplesky", "mlflow", "sqlalchemy", "council._mlflow"):
+    for name in ("executor.account", "executor.daemon", "purplesky"):
         import_module(name)
     from executor.view import MarketView
     from market.events import EventBatch
