@@ -10,6 +10,7 @@ import pytest
 from market import Disconnected, Frame, PublicFeed, SessionAssembler, topics_for
 from market.errors import VenueError
 from market.events import BOOK, GAP
+from market.feed import Frames
 from tests.market.venue import NOON_MS, RULES, Connection, Venue, book, snapshot, trade
 
 TOPICS = topics_for(["BTCUSDT"], 50)
@@ -144,4 +145,77 @@ async def test_stop_ends_the_stream_at_once(forever: asyncio.Event) -> None:
         asyncio.get_running_loop().call_later(0.05, feed.stop)
         async with asyncio.timeout(2):
             assert [item async for item in feed] == []
+        assert feed.stopped
+
+
+async def collect(feed: PublicFeed, losses: int = 1, most: int = 3) -> list[Frame | Disconnected]:
+    """What a feed collects until it was lost so often, or has ended; what waits is taken when it is full."""
+    items: list[Frame | Disconnected] = []
+    waiting = Frames()
+
+    def notice() -> None:
+        noticed.append(len(waiting))
+        if len(waiting) >= most:
+            items.extend(waiting)
+            waiting.clear()
+
+    noticed: list[int] = []
+    async with asyncio.timeout(10):
+        for _ in range(losses):
+            loss = await feed.collect(waiting, most, notice)
+            items.extend(waiting)
+            waiting.clear()
+            if loss is None:
+                break
+            items.append(loss)
+    assert set(noticed) <= {1, most}
+    return items
+
+
+async def test_frames_taken_together_are_those_taken_one_by_one() -> None:
+    def sent(number: int) -> list[bytes]:
+        return [snapshot(1 + 10 * number), *(book(u + 10 * number) for u in range(2, 9)), b'{"broken']
+
+    async def script(connection: Connection) -> None:
+        await connection.send(*sent(connection.number))
+        await asyncio.sleep(0.02)
+        await (connection.cut() if connection.number % 2 else connection.socket.close())
+
+    async with Venue(script) as venue, feed_of(venue) as feed:
+        items = await collect(feed, 3)
+        assert feed.connections == 3
+    assert [type(item) for item in items] == ([Frame] * 9 + [Disconnected]) * 3
+    first = venue.connections[0].number
+    frames = [item.data for item in items if isinstance(item, Frame)]
+    assert frames == [data for number in range(first, first + 3) for data in sent(number)]
+    stamps = [item.recv_ns for item in items]
+    assert stamps == sorted(stamps)
+
+
+async def test_silence_and_refusals_end_what_is_taken_together() -> None:
+    async def script(connection: Connection) -> None:
+        await connection.send(snapshot(1))
+
+    async with Venue(script) as venue, feed_of(venue, idle_seconds=0.2, ping_seconds=0.05) as feed:
+        items = await collect(feed)
+    assert isinstance(items[-1], Disconnected)
+    assert items[-1].cause == "no data for 0.2 s"
+    async with Venue(script, refuse="error:handler not found") as venue, feed_of(venue) as feed:
+        with pytest.raises(VenueError, match="handler not found"):
+            await collect(feed)
+
+
+async def test_stop_takes_what_has_arrived(forever: asyncio.Event) -> None:
+    sent = [snapshot(1), *(book(u) for u in range(2, 2_000))]
+
+    async def script(connection: Connection) -> None:
+        await connection.send(*sent)
+        await forever.wait()
+
+    async with Venue(script) as venue, feed_of(venue) as feed:
+        waiting = Frames()
+        async with asyncio.timeout(5):
+            assert await feed.collect(waiting, 10_000, feed.stop) is None  # at the first frame
+        assert 1 <= len(waiting) <= len(sent)
+        assert waiting.datas == sent[: len(waiting)]
         assert feed.stopped
