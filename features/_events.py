@@ -294,7 +294,10 @@ def _compile(sources: str):  # type: ignore[no-untyped-def]
         timeframe_ms, levels, sample_ms, stall_ms, rule, threshold, raw_ints, raw_floats, done,
     ):  # fmt: skip
         sources  # noqa: B018 - part of the cache's key, see source_stamp
-        for i in range(row & NO_WRAP, len(kind)):
+        rows, row = len(kind), row & NO_WRAP
+        while row < rows:
+            i = row & NO_WRAP
+            row = i + 1
             what = kind[i]
             if what >= _TICKER:
                 if what == _TICKER:
@@ -319,11 +322,26 @@ def _compile(sources: str):  # type: ignore[no-untyped-def]
                 if ints[KNOWN] == 0:
                     continue
                 if not mark & _EMPTY:
-                    held, moved = _book.change(book, far, side[i], price[i], size[i])
-                    if not held:
-                        return i, done
-                    if not mark & _SNAPSHOT:
-                        _tape.changed(ints, 1 if side[i] else 0, moved)
+                    # The rows of a message in one go: nothing but the book changes from one to the next.
+                    clock, form = ints[CLOCK], mark & (_SNAPSHOT | _EMPTY)
+                    while True:
+                        own = 1 if side[i] else 0
+                        held, moved = _book.change(book, far, own, price[i], size[i])
+                        if not held:
+                            return i, done
+                        if not form:
+                            _tape.changed(ints, own, moved)
+                        if mark & _LAST or row >= rows:
+                            break
+                        following = flags[row & NO_WRAP]
+                        if (
+                            kind[row & NO_WRAP] != _BOOK
+                            or following & (_SNAPSHOT | _EMPTY | _FIRST) != form
+                            or time_ms[row & NO_WRAP] > clock
+                        ):
+                            break
+                        i, mark = row & NO_WRAP, following
+                        row = i + 1
                 if ints[CLOCK] > ints[LAST_BOOK]:
                     if ints[LAST_BOOK] >= 0 and ints[CLOCK] - ints[LAST_BOOK] > HOLE_MS:
                         _forget(ints)
@@ -342,7 +360,7 @@ def _compile(sources: str):  # type: ignore[no-untyped-def]
                 ints[KNOWN] = ints[DIRTY] = ints[FRESH] = ints[HAD_BEST] = ints[HAD_TOP] = 0
                 ints[SUSPECT] = 1
                 _tape.gap(ints, floats)
-        return len(kind), done
+        return rows, done
 
     return run
 
