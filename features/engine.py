@@ -23,6 +23,8 @@ _MAGIC = b"purplesky-features\n"
 STATE_VERSION = 2
 _DAY_MS = 86_400_000
 _CAPACITY = 1_024
+#: Rows of a batch as live trading gets them.
+_FEW = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class FeatureEngine:
         self.sample_ms = sample_ms or sampling_ms(timeframe_ms)
         self.spec_hash = spec_hash(timeframe_ms, levels, stall_ms, rule, sample_ms)
         self._columns = np.array(feature_columns(levels))
+        self._kind = KINDS.index(rule.kind)
+        self._no_rows = np.empty((0, _layout.RAW_INTS), np.int64), np.empty((0, _layout.RAW_FLOATS))
         self._none = Bars.empty(len(self.names))
         self._windows = (-(-4 * 3_600_000 // timeframe_ms), _DAY_MS // timeframe_ms)
         self._state: dict[str, NDArray[np.generic]] = {
@@ -146,8 +150,10 @@ class FeatureEngine:
             return self._none
         state = self._state
         room = self._bars_ahead(batch)
-        raw_ints = np.empty((room, _layout.RAW_INTS), np.int64)
-        raw_floats = np.empty((room, _layout.RAW_FLOATS))
+        raw_ints, raw_floats = self._no_rows
+        if room:
+            raw_ints = np.empty((room, _layout.RAW_INTS), np.int64)
+            raw_floats = np.empty((room, _layout.RAW_FLOATS))
         columns = [
             _frozen(column) for column in (batch.kind, batch.flags, batch.side, batch.time_ms, batch.price, batch.size)
         ]
@@ -157,7 +163,7 @@ class FeatureEngine:
                 *columns, row, state["event_ints"], state["event_floats"], state["book"], state["far"],
                 state["looks"], self._reach, self._metrics,
                 self.timeframe_ms, self.levels, self.sample_ms, self.stall_ms,
-                KINDS.index(self.rule.kind), self.rule.threshold,
+                self._kind, self.rule.threshold,
                 raw_ints, raw_floats, done,
             )  # fmt: skip
             if row == len(batch):
@@ -232,12 +238,13 @@ class FeatureEngine:
 
     def _bars_ahead(self, batch: EventBatch) -> int:
         """How many bars the batch can close at most."""
-        if self.rule != BY_TIME:
+        if self._kind != _events.BY_TIME:
             return int(np.count_nonzero(batch.kind == TRADE)) + 1
         ints = self._state["event_ints"]
         started = ints[_layout.CLOCK] >= 0
         start = int(ints[_layout.OPEN_MS]) if started else int(batch.time_ms[0])
-        latest = int(batch.time_ms.max())
+        # Of a few numbers Python finds the largest sooner.
+        latest = int(batch.time_ms.max()) if len(batch) > _FEW else max(batch.time_ms.tolist())
         if latest - start > MAX_BARS * self.timeframe_ms or not (started or (batch.kind[0] < TICKER and start > 0)):
             # Tickers and liquidations move no clock, and neither does a time that is none.
             times_ms = batch.time_ms[(batch.kind < TICKER) & (batch.time_ms > 0)]
@@ -260,19 +267,20 @@ class FeatureEngine:
             raw_ints, raw_floats, state["ints"], state["floats"], state["ring"], state["turnover"],
             state["vpin"], self._room, *self._windows, values, atr,
         )  # fmt: skip
+        columns = raw_ints[:, : _layout.RAW_SINCE_TRADE].T.copy()
         return Bars(
-            open_ms=raw_ints[:, _layout.RAW_OPEN_MS].copy(),
-            close_ms=raw_ints[:, _layout.RAW_CLOSE_MS].copy(),
-            open=raw_ints[:, _layout.RAW_OPEN].copy(),
-            high=raw_ints[:, _layout.RAW_HIGH].copy(),
-            low=raw_ints[:, _layout.RAW_LOW].copy(),
-            close=raw_ints[:, _layout.RAW_CLOSE].copy(),
-            volume=raw_ints[:, _layout.RAW_VOLUME].copy(),
-            trades=raw_ints[:, _layout.RAW_TRADES].copy(),
-            bid=raw_ints[:, _layout.RAW_BID].copy(),
-            ask=raw_ints[:, _layout.RAW_ASK].copy(),
+            open_ms=columns[_layout.RAW_OPEN_MS],
+            close_ms=columns[_layout.RAW_CLOSE_MS],
+            open=columns[_layout.RAW_OPEN],
+            high=columns[_layout.RAW_HIGH],
+            low=columns[_layout.RAW_LOW],
+            close=columns[_layout.RAW_CLOSE],
+            volume=columns[_layout.RAW_VOLUME],
+            trades=columns[_layout.RAW_TRADES],
+            bid=columns[_layout.RAW_BID],
+            ask=columns[_layout.RAW_ASK],
             atr=atr,
-            valid=raw_ints[:, _layout.RAW_SUSPECT] == 0,
+            valid=columns[_layout.RAW_SUSPECT] == 0,
             values=values[:, self._columns],
         )
 
@@ -283,5 +291,5 @@ def _frozen(column: NDArray[np.generic]) -> NDArray[np.generic]:
     if not flags.writeable and flags.c_contiguous:
         return column
     view = column.view() if flags.c_contiguous else np.ascontiguousarray(column)
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
