@@ -35,7 +35,7 @@ class Columns:
 
     def _grow(self, needed: int) -> None:
         for name, array in self._arrays.items():
-            larger = np.empty(max(needed, 2 * len(array)), array.dtype)
+            larger = np.empty(max(needed, 4 * len(array)), array.dtype)
             larger[: self.rows] = array[: self.rows]
             self._arrays[name] = larger
 

@@ -85,6 +85,17 @@ class BookMessages:
         rows = self._messages["rows"]
         return self._levels[name][np.asarray(np.cumsum(rows) - rows)]
 
+    def at(self, name: str, row: int) -> int:
+        """One column of one row, without repeating the column for all rows."""
+        if name in _OF_LEVELS:
+            return int(self._levels[name][row])
+        return int(self._messages[name][np.searchsorted(np.cumsum(self._messages["rows"]), row, side="right")])
+
+    def first_row(self, ordinal: int) -> int:
+        """The first row of the message of that ordinal, or of the next one."""
+        before = int(np.searchsorted(self._messages["ordinal"], ordinal))
+        return int(self._messages["rows"][:before].sum())
+
     def __getitem__(self, name: str) -> NDArray[np.int64]:
         """One column, a value for each row."""
         if name in _OF_LEVELS:

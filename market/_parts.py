@@ -40,9 +40,10 @@ CHECKPOINT_DTYPES: dict[str, np.dtype[Any]] = {
 }  # fmt: skip
 
 _DECIMAL = pa.decimal128(38, 12)
-_ARROW: dict[str, list[tuple[str, pa.DataType]]] = {
-    BOOK_STREAM: [(name, pa.from_numpy_dtype(dtype)) for name, dtype in BOOK_DTYPES.items()],
-    MESSAGE_STREAM: [(name, pa.from_numpy_dtype(dtype)) for name, dtype in MESSAGE_DTYPES.items()],
+_ARROW: dict[str, list[tuple[str, pa.DataType] | pa.Field]] = {
+    # Fields that cannot be null need no levels to say so: a fifth of the work of writing them.
+    BOOK_STREAM: [pa.field(name, pa.from_numpy_dtype(dtype), False) for name, dtype in BOOK_DTYPES.items()],
+    MESSAGE_STREAM: [pa.field(name, pa.from_numpy_dtype(dtype), False) for name, dtype in MESSAGE_DTYPES.items()],
     TRADE_STREAM: [*((name, pa.from_numpy_dtype(dtype)) for name, dtype in TRADE_DTYPES.items()), ("id", pa.string())],
     LIQUIDATION_STREAM: [(name, pa.from_numpy_dtype(dtype)) for name, dtype in LIQUIDATION_DTYPES.items()],
     CHECKPOINT_STREAM: [(name, pa.from_numpy_dtype(dtype)) for name, dtype in CHECKPOINT_DTYPES.items()],
@@ -71,7 +72,7 @@ def arrow_schema(stream: str, metadata: dict[str, str], *, wide: bool = False) -
     schema = pa.schema(_ARROW[stream], metadata={"purplesky.schema": str(SCHEMA), **metadata})
     if not wide or stream != BOOK_STREAM:
         return schema
-    return schema.set(schema.get_field_index("price"), pa.field("price", pa.int64()))
+    return schema.set(schema.get_field_index("price"), pa.field("price", pa.int64(), False))
 
 
 def needs_wide(price: NDArray[np.int64]) -> bool:

@@ -121,18 +121,6 @@ def message_at(position, symbol, length, places, divisors, row, price, size, sid
 
 
 @njit(cache=True)
-def body(position, symbol, units, head, row, price, size, side):  # type: ignore[no-untyped-def]
-    """:func:`message_at` for the symbol that ends right before `position`, with its head written."""
-    length = np.uint64(len(symbol))
-    rows, position, cts, ts, u, seq, snapshot = message_at(
-        position, position - length, length, (units[0], units[2]), (units[1], units[3]), row,
-        address(price), address(size), address(side),
-    )  # fmt: skip
-    head[CTS], head[TS], head[U], head[SEQ], head[SNAPSHOT], head[LEVELS] = cts, ts, u, seq, snapshot, rows - row
-    return rows, position
-
-
-@njit(cache=True)
 def _line(position, symbol, length, places, divisors, row, price, size, side):  # type: ignore[no-untyped-def]
     """One line, as :func:`message_at` gives it, and the position after its end."""
     bad = np.int64(-1), position, np.int64(0), np.int64(0), np.int64(0), np.int64(0), False

@@ -240,7 +240,7 @@ class LakeWriter:
         """Cross sequence of the last book message that waits."""
         if self._buffer is None or not self._buffer.book.rows:
             return None
-        return int(self._buffer.book["seq"][self._buffer.book.rows - 1])
+        return self._buffer.book.at("seq", self._buffer.book.rows - 1)
 
     def sync(self) -> Callable[[], None] | None:
         """Take what the journal has not written yet as a job that brings it down to the disk; ``None`` for nothing.
@@ -276,7 +276,7 @@ class LakeWriter:
         end = columns.rows
         if seq is not None:
             end = start + int(np.searchsorted(np.maximum.accumulate(columns["seq"][start:]), seq, side="right"))
-        cuts = [int(np.searchsorted(columns["ordinal"], gap.ordinal)) for gap in buffer.gaps[self._applied_gaps :]]
+        cuts = [columns.first_row(gap.ordinal) for gap in buffer.gaps[self._applied_gaps :]]
         for cut in cuts:
             if cut > end or (seq is not None and cut == end):
                 break
@@ -286,23 +286,23 @@ class LakeWriter:
             start = cut
         self._apply(buffer, start, end)
         self._applied = end
-        return int(columns["seq"][end - 1]) if end else None
+        return columns.at("seq", end - 1) if end else None
 
     def _apply(self, buffer: PartBuffer, start: int, end: int) -> None:
         if end > start:
             rows = slice(start, end)
             names = ("flags", "side", "price", "size")
             self.book.apply(*(buffer.book[name][rows] for name in names))  # type: ignore[arg-type]
-            self._book_at = int(buffer.book["time_ms"][end - 1]), int(buffer.book["u"][end - 1])
+            self._book_at = buffer.book.at("time_ms", end - 1), buffer.book.at("u", end - 1)
 
     def next_message(self) -> tuple[set[tuple[int, int]], int] | None:
         """Sides and prices that the first book message beyond :attr:`book` changes, and its cross sequence."""
         buffer, start = self._buffer, self._applied
         if buffer is None or start >= buffer.book.rows:
             return None
-        end = start + int(np.searchsorted(buffer.book["ordinal"][start:], buffer.book["ordinal"][start], side="right"))
+        end = buffer.book.first_row(buffer.book.at("ordinal", start) + 1)
         sides, prices = buffer.book["side"][start:end].tolist(), buffer.book["price"][start:end].tolist()
-        return set(zip(sides, prices)), int(buffer.book["seq"][start])
+        return set(zip(sides, prices)), buffer.book.at("seq", start)
 
     def take(self) -> Callable[[], Manifest] | None:
         """Take the waiting rows away as a job that writes them as a part; ``None`` if there are none.

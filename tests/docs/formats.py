@@ -78,7 +78,8 @@ def lake_schema() -> str:
         "A price beyond 2^31 ticks, which no contract has, makes the column of its file `int64`.\n",
     ]
     for stream in _parts.STREAMS:
-        rows = [(f"`{name}`", f"{kind}", plain(words[name])) for name, kind in _parts._ARROW[stream]]
+        fields = _parts.arrow_schema(stream, {})
+        rows = [(f"`{field.name}`", f"{field.type}", plain(words[field.name])) for field in fields]
         parts += [f"## `{stream}`\n", wording.STREAMS[stream] + "\n", table(("column", "type", "meaning"), rows)]
     parts += ["## The manifest of a part\n", _struct(seals.Manifest, wording.PART | attributes(seals.Manifest))]
     parts += ["A gap:\n", _struct(seals.Gap, wording.GAP), "A doubt:\n", _struct(seals.Doubt, wording.GAP)]

@@ -126,7 +126,8 @@ def test_messages_of_another_part_are_refused(tmp_path: Path) -> None:
     messages = Lake(tmp_path).parts("SYNUSDT", "messages")[0]
     table = pq.ParquetFile(messages).read()
     ordinal = pa.array(table["ordinal"].to_numpy() + 1)
-    pq.write_table(table.set_column(table.column_names.index("ordinal"), "ordinal", ordinal), messages)
+    other = table.set_column(table.column_names.index("ordinal"), "ordinal", ordinal).cast(table.schema)
+    pq.write_table(other, messages)
     sealed = json.loads(path.read_text())
     digest = hashlib.sha256(messages.read_bytes()).hexdigest()
     sealed["files"]["messages"] |= {"bytes": messages.stat().st_size, "sha256": digest}
