@@ -30,7 +30,7 @@ def run(events: EventBatch, timeframe_ms: int = MINUTE, levels: int = 50, stall_
         (2, 10_000, 7, 5_000, 400, False, True),
         (3, 5_000, 200, 60_000, 400, True, True),
         (4, 15 * MINUTE, 60, 400_000, 40_000, False, False),
-        (5, 10_000, 1, 60_000, 400, True, False),
+        pytest.param(5, 10_000, 1, 60_000, 400, True, False, marks=pytest.mark.slow),
         (6, 2_000, 20, 60_000, 400, False, False),
     ],
 )

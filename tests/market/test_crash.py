@@ -108,7 +108,7 @@ def attempt(folder: Path, kill: Kill, calls: tuple[int, ...], delays: tuple[floa
 
 
 @pytest.mark.failure(38)
-@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_every_system_call(memory: Path, kill: Kill, step: int) -> None:
     """Two kills a lake: the second one mostly meets the recovery of the first."""
     rng, kills = random.Random(3), 0
@@ -141,7 +141,7 @@ def past_day(memory: Path) -> Lake:
 
 
 @pytest.mark.failure(38)
-@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_compaction_killed_at_any_system_call_changes_no_row(
     memory: Path, past_day: Lake, kill: Kill, step: int
 ) -> None:
