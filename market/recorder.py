@@ -132,7 +132,7 @@ class Recorder:
         stop
             Ends the recording when set.
         seconds
-            Ends it after so much wall time.
+            Ends it after so much wall time, not counting the compiling of what frames are read with.
         until
             Ends it when true; asked several times a second.
         handle_signals
@@ -151,7 +151,7 @@ class Recorder:
         VenueError
             The venue refuses a subscription.
         """
-        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        deadline = math.inf
         self.counts.started = time.monotonic()
 
         def is_over() -> bool:
@@ -161,6 +161,10 @@ class Recorder:
         with contextlib.ExitStack() as stack, on_signal(self._stop) if handle_signals else contextlib.nullcontext():
             tasks: list[asyncio.Task[None]] = []
             try:
+                # Before anything is received and before the time counts: compiling may take half a minute.
+                warm_up(next(iter(self._instruments.values())))
+                if seconds is not None:
+                    deadline = time.monotonic() + seconds
                 if not self._open_or_wait(stack):
                     tasks += self._start_pumps()
                     await until_done([asyncio.create_task(self._wait_for(stack))], tasks)
@@ -222,7 +226,6 @@ class Recorder:
         self._writers = writers
 
     def _begin(self) -> None:
-        warm_up(next(iter(self._instruments.values())))
         made = [part for parts in self._lake.recovered.values() for part in parts]
         self.counts.recovered += sum(file.rows for part in made for file in part.files.values())
         self._assembler = SessionAssembler(self._instruments, max(map(self._lake.next_ordinal, self._writers)))

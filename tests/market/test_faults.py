@@ -111,13 +111,13 @@ async def test_the_book_is_compared_with_the_venues(tmp_path: Path) -> None:
 async def test_sessions_hand_over_without_a_hole(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake")
     async with LocalExchange(seed=5, speed=3.0) as exchange, Relay(exchange, {}) as relay:
-        first = recorder(lake, relay.url)
+        first = recorder(lake, relay.url, idle_seconds=10.0)
         running = asyncio.create_task(first.run())
         async with asyncio.timeout(60):
             for _ in range(3):
                 while first.counts.trades < 3:
                     await asyncio.sleep(0.02)
-                second = recorder(Lake(lake.root), relay.url, take_over=20.0)
+                second = recorder(Lake(lake.root), relay.url, take_over=20.0, idle_seconds=10.0)
                 taking = asyncio.create_task(second.run())
                 await running  # it was asked to end, and has sealed
                 first, running = second, taking

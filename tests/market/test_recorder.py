@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import os
 import signal
+import time
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -132,6 +133,22 @@ async def test_a_second_recorder_is_refused(lake: Lake) -> None:
         stop.set()
         assert (await running).level_changes == 4
     assert lake.counts("BTCUSDT")["level_changes"] == 4
+
+
+async def test_compiling_does_not_count_as_recording(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session of seconds on a machine with nothing compiled once ended before its first frame."""
+
+    async def script(connection: Connection) -> None:
+        await connection.send(snapshot(1))
+        for u in range(2, 1_000):
+            await connection.send(book(u))
+            await asyncio.sleep(0.02)
+
+    monkeypatch.setattr("market.recorder.warm_up", lambda _: time.sleep(2.0))
+    async with Venue(script) as venue:
+        counts = await recorder(lake, venue).run(seconds=1.5)
+    assert counts.level_changes > 3
+    assert lake.counts("BTCUSDT")["level_changes"] == counts.level_changes
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
