@@ -25,6 +25,7 @@ from market._parts import (
     sync_folder,
     writer_options,
 )
+from market.compaction import RowDigest
 from market.errors import LakeError
 
 _BEFORE = ("time_ms", "recv_ns", "ordinal", "ts_ms", "u", "seq", "side", "flags", "price", "size")
@@ -77,15 +78,15 @@ def _kept(book: Path, sealed: dict[str, Any]) -> Path:
     """The book file of schema 1, under the name that it keeps until the part is done."""
     kept = book.with_name(f"{book.name}.schema-1")
     with lake_io(book):
-        if not kept.exists():
-            if not book.exists():
-                raise damaged(book, "it is not there")
+        source = kept if kept.exists() else book
+        if not source.exists():
+            raise damaged(book, "it is not there")
+        found = _hashed(source)
+        if (found["bytes"], found["sha256"]) != (sealed["bytes"], sealed["sha256"]):
+            raise damaged(source, "its content is not what was sealed")
+        if source is book:
             os.link(book, kept)
             sync_folder(book.parent)
-        found = _hashed(kept)
-    if (found["bytes"], found["sha256"]) != (sealed["bytes"], sealed["sha256"]):
-        kept.unlink()
-        raise damaged(book, "its content is not what was sealed")
     return kept
 
 
@@ -132,10 +133,9 @@ def _together(message_path: Path, book_path: Path) -> Iterator[pa.Table]:
             yield pa.table({name: columns[name] for name in _BEFORE})
 
 
-def _digest(tables: Iterator[pa.Table]) -> dict[str, str]:
-    """SHA-256 of each column's values, however wide they are kept."""
-    hashers = {name: hashlib.sha256() for name in _BEFORE}
+def _digest(tables: Iterator[pa.Table]) -> str:
+    """Of the rows, however wide their prices are kept."""
+    digest = RowDigest()
     for table in tables:
-        for name, hasher in hashers.items():
-            hasher.update(np.ascontiguousarray(table.column(name).to_numpy(), np.int64).tobytes())
-    return {name: hasher.hexdigest() for name, hasher in hashers.items()}
+        digest.add(table)
+    return digest.hexdigest()

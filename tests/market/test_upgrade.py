@@ -109,7 +109,21 @@ def test_a_damaged_file_is_left_as_it_is(tmp_path: Path) -> None:
         upgrade_lake(tmp_path)
     assert hashlib.sha256(book.read_bytes()).hexdigest() == before
     assert json.loads(path.read_bytes())["schema"] == 1
-    assert not list(tmp_path.rglob("*.schema-1.*"))
+    assert not list(tmp_path.rglob("*.parquet.schema-1"))
+
+
+def test_a_damaged_file_that_an_upgrade_kept_is_not_deleted(tmp_path: Path) -> None:
+    """After a cut it may be all that there is of the rows: it was once deleted."""
+    path = part_1(tmp_path)
+    book = path.with_name("0000000000000001.parquet")
+    kept = book.with_name(f"{book.name}.schema-1")
+    data = bytearray(book.read_bytes())
+    data[len(data) // 2] ^= 1
+    book.rename(kept)
+    kept.write_bytes(data)
+    with pytest.raises(LakeError, match="not what was sealed"):
+        upgrade_lake(tmp_path)
+    assert kept.read_bytes() == data
 
 
 def test_a_removal_that_was_cut_off_ends_in_the_new_schema(tmp_path: Path) -> None:
