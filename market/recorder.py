@@ -151,7 +151,6 @@ class Recorder:
         VenueError
             The venue refuses a subscription.
         """
-        deadline = math.inf
         self.counts.started = time.monotonic()
 
         def is_over() -> bool:
@@ -163,8 +162,7 @@ class Recorder:
             try:
                 # Before anything is received and before the time counts: compiling may take half a minute.
                 warm_up(next(iter(self._instruments.values())))
-                if seconds is not None:
-                    deadline = time.monotonic() + seconds
+                deadline = math.inf if seconds is None else time.monotonic() + seconds
                 if not self._open_or_wait(stack):
                     tasks += self._start_pumps()
                     await until_done([asyncio.create_task(self._wait_for(stack))], tasks)
