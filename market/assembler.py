@@ -230,6 +230,10 @@ class SessionAssembler:
         """Greatest exchange time received of a symbol; 0 before the first."""
         return self._states[symbol].clock_ms
 
+    def last_u(self, symbol: str) -> int:
+        """Update id of the last book message of a symbol; 0 before the first."""
+        return self._states[symbol].sequence.last_u
+
     def _lose(self, states: Iterable[SymbolState], recv_ns: int, cause: str) -> Assembled:
         out = Assembled()
         for state in states:

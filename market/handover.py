@@ -1,8 +1,9 @@
 """From one session to the next without a hole.
 
 The newcomer connects first and keeps what it receives. Once every book has begun it asks the session that holds the
-symbols to end; that one seals and gives the locks back, and the newcomer goes on exactly where it ended: book messages
-by ``u``, trades by id, the rest by time. Should anything not fit, the usual gap says so.
+symbols to end, and says with which ``u`` each book began; that one goes on until it has got so far (its connection may
+be the slower one), seals and gives the locks back, and the newcomer goes on exactly where it ended: book messages by
+``u``, trades by id, the rest by time. Should anything not fit, the usual gap says so.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from market.locks import SymbolLock
 from market.writer import Ending
 
 _POLL_SECONDS = 0.05
+#: How long a session that is asked to end goes on for what the newcomer has got sooner (s).
+_PATIENCE_SECONDS = 5.0
 _BOOK = b'{"topic":"orderbook.'
 
 
@@ -28,8 +31,9 @@ def _request_path(root: Path, symbol: str) -> Path:
     return root / ".locks" / f"{symbol}.next.lock"
 
 
-def is_asked_to_end(root: Path, symbols: Iterable[str]) -> bool:
-    """Whether a living newcomer has asked for any of the symbols."""
+def _requests(root: Path, symbols: Iterable[str]) -> dict[str, int]:
+    """The symbols that a living newcomer asks for, with the update id of its first book message; 0 when it says none."""
+    asked: dict[str, int] = {}
     for symbol in symbols:
         path = _request_path(root, symbol)
         if not path.exists():
@@ -38,8 +42,38 @@ def is_asked_to_end(root: Path, symbols: Iterable[str]) -> bool:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
-                return True
-    return False
+                process, _, u = file.read().partition(b" ")
+                if process:  # else it is just about to say
+                    asked[symbol] = int(u) if u.isdigit() else 0
+    return asked
+
+
+class Incumbent:
+    """The session that records, and may be asked to end.
+
+    Parameters
+    ----------
+    root
+        Of the lake.
+    last_u
+        Update id of a symbol's last book message that has been taken in.
+    """
+
+    def __init__(self, root: Path, last_u: Callable[[str], int]) -> None:
+        self._root = root
+        self._last_u = last_u
+        self._until: float | None = None
+
+    def may_end(self, symbols: Iterable[str]) -> bool:
+        """Whether a living newcomer has asked for any of the symbols, and nothing lies between it and this session."""
+        asked = _requests(self._root, symbols)
+        if not asked:
+            self._until = None
+            return False
+        if self._until is None:
+            self._until = time.monotonic() + _PATIENCE_SECONDS
+        behind = any(self._last_u(symbol) < u - 1 for symbol, u in asked.items())
+        return not behind or time.monotonic() >= self._until
 
 
 class Newcomer:
@@ -57,8 +91,8 @@ class Newcomer:
         self._root = root
         self._groups = groups
         self.kept: list[list[Frame | Disconnected]] = [[] for _ in groups]
-        self._begun: set[str] = set()
-        self._asked = False
+        self._begun: dict[str, int] = {}
+        self._asked: set[str] = set()
 
     def keep(self, connection: int, items: Sequence[Frame | Disconnected]) -> None:
         """Take what a connection has received."""
@@ -66,7 +100,9 @@ class Newcomer:
         for item in items:
             if isinstance(item, Frame) and item.data.startswith(_BOOK):
                 topic = item.data[: item.data.find(b'"', len(_BOOK))].decode()
-                self._begun.add(topic.rpartition(".")[2])
+                symbol = topic.rpartition(".")[2]
+                if symbol not in self._begun:
+                    self._begun[symbol] = _update_id(item.data)
 
     async def take_over(self, acquire: Callable[[], None], seconds: float, stopped: Callable[[], bool]) -> bool:
         """Ask the other session to end once every book has begun, and wait until `acquire` succeeds.
@@ -85,7 +121,7 @@ class Newcomer:
         wanted = [symbol for group in self._groups for symbol in group]
         with contextlib.ExitStack() as asked:
             while not stopped():
-                if self._begun.issuperset(wanted):
+                if self._begun.keys() >= set(wanted):
                     self._ask(wanted, asked)
                 try:
                     acquire()
@@ -98,12 +134,20 @@ class Newcomer:
         return False
 
     def _ask(self, wanted: Sequence[str], asked: contextlib.ExitStack) -> None:
-        if self._asked:
-            return
-        with contextlib.suppress(AlreadyRunningError):  # the other one is just looking: ask again
-            for symbol in wanted:
-                asked.callback(SymbolLock(_request_path(self._root, symbol), symbol).release)
-            self._asked = True
+        for symbol in set(wanted) - self._asked:
+            path = _request_path(self._root, symbol)
+            with contextlib.suppress(AlreadyRunningError):  # the other one is just looking: ask again
+                asked.callback(SymbolLock(path, symbol, str(self._begun[symbol])).release)
+                self._asked.add(symbol)
+
+
+def _update_id(data: bytes) -> int:
+    """``u`` of a book message; 0 when it cannot be read."""
+    try:
+        frame = decode(data)
+    except FrameError:
+        return 0
+    return frame.data.u if isinstance(frame, BookFrame) else 0
 
 
 def beyond(items: Iterable[Frame | Disconnected], endings: dict[str, Ending]) -> list[Frame | Disconnected]:

@@ -14,13 +14,22 @@ from market.errors import AlreadyRunningError
 class SymbolLock:
     """Exclusive right to write one symbol, between processes; freed by the system when the process dies.
 
+    Parameters
+    ----------
+    path
+        The file that is locked; it names the process that holds it.
+    symbol
+        Of which.
+    note
+        Written behind the process's number, for whoever looks.
+
     Raises
     ------
     AlreadyRunningError
         Another writer holds it.
     """
 
-    def __init__(self, path: Path, symbol: str) -> None:
+    def __init__(self, path: Path, symbol: str, note: str = "") -> None:
         with lake_io(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: IO[str] = path.open("a+", encoding="utf-8")
@@ -35,7 +44,7 @@ class SymbolLock:
                 advice="Stop that recorder or import first, or wait for it",
             ) from error
         self._file.truncate(0)
-        self._file.write(str(os.getpid()))
+        self._file.write(f"{os.getpid()} {note}".rstrip())
         self._file.flush()
 
     def release(self) -> None:

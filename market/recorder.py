@@ -18,7 +18,7 @@ from market.counts import RecorderCounts
 from market.crosscheck import Outcome, check_book
 from market.errors import AlreadyRunningError, VenueUnavailable
 from market.feed import Disconnected, Frame, Frames, PublicFeed, connections_for, liquidation_topics, topics_for
-from market.handover import Newcomer, beyond, is_asked_to_end
+from market.handover import Incumbent, Newcomer, beyond
 from market.instruments import Instrument, pick
 from market.intake import Intake, until_done
 from market.lake import Lake
@@ -290,7 +290,8 @@ class Recorder:
         """Look at limits and due parts until the feeds end; parts are written in a thread so that frames go on."""
         seal_at = time.monotonic() + self._part_seconds
         tell_at = 0.0
-        clock = LocalClock()
+        assert self._assembler is not None
+        clock, incumbent = LocalClock(), Incumbent(self._lake.root, self._assembler.last_u)
         try:
             while not self._stopped:
                 now = time.monotonic()
@@ -298,7 +299,7 @@ class Recorder:
                 if now >= tell_at:
                     tell_at = now + _PROGRESS_SECONDS
                     self._tell()
-                if is_over() or is_asked_to_end(self._lake.root, self._writers):
+                if is_over() or incumbent.may_end(self._writers):
                     return
                 if now >= seal_at:
                     seal_at = now + self._part_seconds
