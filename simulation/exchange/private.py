@@ -86,6 +86,11 @@ class DisconnectionProtection:
         """What the account's info tells of it."""
         return {"dcpStatus": "ON" if self.enabled else "OFF", "timeWindow": self.window}
 
+    @property
+    def counting(self) -> bool:
+        """Whether everybody has gone and the window runs."""
+        return self._timer is not None
+
     def left(self) -> None:
         """The last protected connection has gone."""
         if self.enabled and self._timer is None:

@@ -97,18 +97,20 @@ async def test_topics_come_as_they_were_asked_for() -> None:
 
 async def test_orders_of_who_has_gone_are_cancelled_after_the_window() -> None:
     async with floor() as place:
-        place.exchange.protection.window = 0.3  # type: ignore[assignment]  # the API takes whole seconds from 3 on
+        protection = place.exchange.protection
         order_id = await place.order("Buy", "0.1", place.price(0, 5))
         hello = (auth(place.exchange), {"op": "subscribe", "args": ["dcp.future"]})
         async with Client(place.exchange.private_url, *hello) as one:
             async with Client(place.exchange.private_url, *hello):
                 pass
-            await asyncio.sleep(0.5)  # one of two still lives
-            assert place.desk.open_orders()
+            await eventually(lambda: len(place.exchange._private.connections) == 1)
+            assert not protection.counting  # one of two still lives
             await one.ask({"op": "ping"})
-        await asyncio.sleep(0.1)
+        await eventually(lambda: protection.counting)
+        protection.window = 0.2  # type: ignore[assignment]  # of the next time; the API takes whole seconds from 3 on
         async with Client(place.exchange.private_url, *hello):
-            await asyncio.sleep(0.4)  # it came back in time
+            assert not protection.counting  # it came back in time
+            await asyncio.sleep(0.3)
             assert place.desk.open_orders()
         await eventually(lambda: not place.desk.open_orders())
         row = await place.show(order_id)
