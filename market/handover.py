@@ -32,7 +32,7 @@ def _request_path(root: Path, symbol: str) -> Path:
 
 
 def _requests(root: Path, symbols: Iterable[str]) -> dict[str, int]:
-    """The symbols that a living newcomer asks for, with the update id of its first book message; 0 when it says none."""
+    """The symbols that a living newcomer asks for, with ``u`` of its first book message; 0 when it says none."""
     asked: dict[str, int] = {}
     for symbol in symbols:
         path = _request_path(root, symbol)
