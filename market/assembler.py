@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -310,7 +311,7 @@ class SessionAssembler:
         if not frame.data:
             return Assembled(problem=problem)
         rows = trade_rows(state.symbol, frame, state.prices, state.sizes, self.next_ordinal, recv_ns)
-        first_ms, last_ms = int(rows.events.time_ms[0]), int(rows.events.time_ms.max())
+        first_ms, last_ms = frame.data[0].T, max(trade.T for trade in frame.data)
         trusted_ms = state.clock_ms or first_ms
         if not state.accept(last_ms):
             return self._from_future(frame.topic, state, last_ms, recv_ns)
@@ -320,16 +321,17 @@ class SessionAssembler:
         out.add_rows(rows)
         out.problem, out.kept = problem, msgspec.json.encode(frame) if repeated else None
         state.remember(rows.ids)
-        self._check_trade_order(state, rows, first_ms, recv_ns, out)
+        self._check_trade_order(state, frame, first_ms, recv_ns, out)
         self.next_ordinal += 1
         return out
 
     def _check_trade_order(
-        self, state: SymbolState, rows: TradeRows, first_ms: int, recv_ns: int, out: Assembled
+        self, state: SymbolState, frame: TradeFrame, first_ms: int, recv_ns: int, out: Assembled
     ) -> None:
         """``seq`` of trades never goes back: where it does, messages came in another order, or some were lost."""
-        first, last = int(rows.seq[0]), int(rows.seq.max())
-        if first >= 0 and (first < state.trade_seq or (rows.seq[1:] < rows.seq[:-1]).any()):
+        numbers = [trade.seq for trade in frame.data]
+        first, last = numbers[0], max(numbers)
+        if first >= 0 and (first < state.trade_seq or any(later < one for one, later in pairwise(numbers))):
             cause = f"trades out of order (seq {max(state.trade_seq, first)} to {first})"
             start_ms = min(first_ms, state.clock_ms)
             out.records.append(DoubtMark(state.symbol, self.next_ordinal, start_ms, state.clock_ms, recv_ns, cause))

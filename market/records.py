@@ -272,21 +272,28 @@ def trade_rows(
     DataError
         A price or size is not a multiple of the tick or step.
     """
-    rows = len(frame.data)
-    events = EventBatch(
-        kind=np.full(rows, TRADE, np.int8),
-        flags=np.zeros(rows, np.uint8),
-        side=np.array([BID if trade.S == "Buy" else ASK for trade in frame.data], np.int8),
-        time_ms=np.array([trade.T for trade in frame.data], np.int64),
-        price=np.array([prices[trade.p] for trade in frame.data], np.int64),
-        size=np.array([sizes[trade.v] for trade in frame.data], np.int64),
-        ordinal=np.full(rows, ordinal, np.int64),
-        recv_ns=np.full(rows, recv_ns, np.int64),
-    )
-    if not events.size.all():
+    trades = frame.data
+    ticks, steps = [prices[trade.p] for trade in trades], [sizes[trade.v] for trade in trades]
+    if 0 in steps:
         raise FrameError(f"{frame.topic} carries a trade of size 0", advice="Report it if it comes back")
-    seq = np.array([trade.seq for trade in frame.data], np.int64)
-    return TradeRows(symbol, events, frame.ts, seq, [trade.i for trade in frame.data])
+    # Two arrays rather than one a column: most messages hold one trade, and each array costs more than a number.
+    rows = len(trades)
+    kind, flags, side = np.array(
+        [[TRADE] * rows, [0] * rows, [BID if trade.S == "Buy" else ASK for trade in trades]], np.int8
+    )
+    time_ms, price, size, ordinals, received, seq = np.array(
+        [
+            [trade.T for trade in trades],
+            ticks,
+            steps,
+            [ordinal] * rows,
+            [recv_ns] * rows,
+            [trade.seq for trade in trades],
+        ],
+        np.int64,
+    )
+    events = EventBatch(kind, flags.view(np.uint8), side, time_ms, price, size, ordinals, received)
+    return TradeRows(symbol, events, frame.ts, seq, [trade.i for trade in trades])
 
 
 def liquidation_rows(
