@@ -14,7 +14,7 @@ export GX_ANALYTICS_ENABLED := false
 export VENUE
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down status deploy doctor backup test test-all lint bench calibrate ui lock clean
+.PHONY: help env demo up down status deploy doctor backup test test-all test-bounds lint bench calibrate ui lock clean
 VENUE ?= bybit
 
 help: ## list the targets
@@ -52,6 +52,11 @@ test: $(STAMP) ## the test suite (under 10 minutes on two cores)
 
 test-all: $(STAMP) ## the test suite with the long ones
 	@$(BIN)/pytest -q -n 2 --dist loadfile
+
+test-bounds: $(STAMP) ## the tests of what is compiled, with every index of every kernel checked
+	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/.numba_cache/bounds $(BIN)/pytest -q -n 2 --dist loadfile \
+		-m "not slow" tests/market tests/features tests/council tests/simulation tests/executor \
+		tests/training/test_outcomes.py tests/training/test_backtest.py
 
 lint: $(STAMP) ## ruff, mypy --strict, the house plan
 	@$(BIN)/ruff check .
