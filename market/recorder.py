@@ -288,8 +288,7 @@ class Recorder:
 
     async def _watch(self, is_over: Callable[[], bool]) -> None:
         """Look at limits and due parts until the feeds end; parts are written in a thread so that frames go on."""
-        seal_at = time.monotonic() + self._part_seconds
-        tell_at = 0.0
+        seal_at, tell_at = time.monotonic() + self._part_seconds, 0.0
         assert self._assembler is not None
         clock, incumbent = LocalClock(), Incumbent(self._lake.root, self._assembler.last_u)
         try:
@@ -326,8 +325,7 @@ class Recorder:
 
     def _check_clock(self, clock: LocalClock) -> None:
         """A clock that was set makes receive times doubtful; nothing else hangs on it."""
-        step = clock.step()
-        if step:
+        if step := clock.step():
             self.counts.clock_steps += 1
             self._doubt(list(self._writers), f"local clock stepped by {step:+.1f} s")
 
